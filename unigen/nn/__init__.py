@@ -1,0 +1,1 @@
+"""Backbones: plain ``nn.Module`` networks that any family may be wired with."""
