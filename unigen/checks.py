@@ -1,0 +1,132 @@
+"""Refuse bad data before any work: rank, feature count, dtype, finiteness, support, context."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions.constraints import Constraint
+
+from unigen.errors import ContextError, DTypeError, EmptyDataError, NonFiniteError, ShapeError, SupportError
+
+
+def as_tensor(x: object, program: str, site: str = "x") -> Tensor:
+    """Return a tensor for a tensor, NumPy array, or nested list of numbers.
+
+    Raises:
+        DTypeError: Anything else.
+    """
+    if isinstance(x, Tensor):
+        return x
+    if hasattr(x, "to_numpy"):
+        x = x.to_numpy()  # type: ignore[attr-defined]
+    if isinstance(x, (list, tuple)):
+        x = np.asarray(x)
+    if isinstance(x, np.ndarray) and x.dtype.kind in "fiub":
+        return torch.from_numpy(np.ascontiguousarray(x))
+    got = f"{type(x).__name__} of dtype {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
+    raise DTypeError(
+        program=program, site=site, got=got, expected="a tensor or array of numbers", hint="torch.as_tensor(x)"
+    )
+
+
+def _check_shape(x: Tensor, event_shape: torch.Size, program: str, site: str) -> None:
+    want = "(N" + "".join(f", {d}" for d in event_shape) + ")"
+    if tuple(x.shape[1:]) == tuple(event_shape) and x.dim() == len(event_shape) + 1:
+        if x.shape[0] == 0:
+            raise EmptyDataError(program=program, site=site, got="0 examples", expected="at least one")
+        return
+    hint = None
+    if tuple(x.shape) == tuple(event_shape):
+        hint = "add a batch dimension: x[None]"
+    elif x.dim() > 1 and x[:1].numel() == event_shape.numel():
+        hint = f"reshape: x.reshape(-1{''.join(f', {d}' for d in event_shape)})"
+    elif x.dim() >= 1 and x.shape[0] == 0:
+        raise EmptyDataError(program=program, site=site, got=f"shape {tuple(x.shape)}", expected=want)
+    raise ShapeError(program=program, site=site, got=f"shape {tuple(x.shape)}", expected=want, hint=hint)
+
+
+def check_data(
+    x: object, event_shape: torch.Size, support: Constraint, dtype: torch.dtype, program: str, site: str = "x"
+) -> Tensor:
+    """Return x as a valid batch of the program's dtype, or refuse it.
+
+    Args:
+        x: Data, shape (N, *event_shape); real data of any float dtype, discrete data of any integer dtype or
+            integer-valued reals.
+        event_shape: Shape of one example.
+        support: Set on which the density of one example lives.
+        dtype: Floating dtype of the program.
+        program: Name used in messages.
+        site: Site used in messages.
+
+    Raises:
+        ShapeError, DTypeError, NonFiniteError, SupportError, EmptyDataError.
+    """
+    x = as_tensor(x, program, site)
+    _check_shape(x, event_shape, program, site)
+    discrete = bool(getattr(support, "is_discrete", False))
+    if x.is_complex() or (not discrete and not x.is_floating_point()):
+        raise DTypeError(
+            program=program,
+            site=site,
+            got=x.dtype,
+            expected="real numbers (this likelihood is continuous)",
+            hint="x.float(), or dequantise counts: ug.Dequantise(levels)(x)",
+        )
+    finite = torch.isfinite(x) if x.is_floating_point() else torch.ones_like(x, dtype=torch.bool)
+    if not bool(finite.all()):
+        row = int((~finite).reshape(x.shape[0], -1).any(1).nonzero()[0])
+        raise NonFiniteError(
+            program=program,
+            site=site,
+            got=f"{int((~finite).sum())} non-finite values, the first in example {row}",
+            expected="finite numbers",
+            hint="drop or impute them: x[x.isfinite().flatten(1).all(1)]",
+        )
+    if discrete and x.is_floating_point() and not bool((x == x.round()).all()):
+        raise DTypeError(
+            program=program,
+            site=site,
+            got=f"{x.dtype} with fractional values",
+            expected="integers (this likelihood is discrete)",
+            hint="x.round(), or a continuous likelihood",
+        )
+    x = x.to(dtype)
+    inside = support.check(x)
+    if not bool(inside.all()):
+        values = x.detach()
+        raise SupportError(
+            program=program,
+            site=site,
+            got=f"values in [{values.min().item():.6g}, {values.max().item():.6g}]",
+            expected=f"values in the support {support}",
+            hint="rescale the data, or choose a likelihood whose support holds it",
+        )
+    return x
+
+
+def check_context(context: object, features: int, n: int | None, dtype: torch.dtype, program: str) -> Tensor | None:
+    """Return the context as a (N, C) tensor, or None for an unconditional program.
+
+    Raises:
+        ContextError: Missing, superfluous, or of the wrong shape.
+    """
+    if context is None and features == 0:
+        return None
+    if features == 0:
+        raise ContextError(
+            program=program, got="a context", expected="none", hint=f"construct it with {program}(…, context=C)"
+        )
+    if context is None:
+        raise ContextError(
+            program=program, got="no context", expected=f"one of shape (N, {features})", hint="pass context=…"
+        )
+    c = as_tensor(context, program, "context")
+    if c.dim() != 2 or c.shape[1] != features or (n is not None and c.shape[0] not in (1, n)):
+        rows = "N" if n is None else n
+        raise ContextError(program=program, got=f"shape {tuple(c.shape)}", expected=f"({rows}, {features})")
+    c = c.to(dtype)
+    if not bool(torch.isfinite(c).all()):
+        raise NonFiniteError(program=program, site="context", got="non-finite values", expected="finite numbers")
+    return c if n is None or c.shape[0] == n else c.expand(n, features)

@@ -1,0 +1,1 @@
+"""How log p(x) is computed, bounded or estimated; one way a file."""

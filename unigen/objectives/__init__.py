@@ -1,0 +1,1 @@
+"""Divergences and bounds to minimise; one a file."""

@@ -1,0 +1,323 @@
+"""Program: p(x, z | c) as a Pyro model and guide, and the queries that every family answers.
+
+Notation: x observed (event shape ``event_shape``), z latent, c the context of a conditional model (N, C),
+N the size of a batch. Sites are named ``x`` and ``z`` and stand inside the plate ``data``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+from abc import ABCMeta, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.distributions import TorchDistribution
+from pyro.nn import PyroModule
+from pyro.nn.module import _PyroModuleMeta
+from torch import Tensor, nn
+from torch.distributions.constraints import Constraint
+
+from unigen import queries
+from unigen.autoguide import AmortisedNormal
+from unigen.checks import check_context, check_data
+from unigen.distributions.program import ProgramDistribution
+from unigen.errors import ArgumentError, NoDensityError
+from unigen.formula import describe
+from unigen.logprob import Kind, LogProb
+from unigen.structure import Structure, check_guide, discover
+from unigen.traces import DATA, tracing
+
+if TYPE_CHECKING:
+    from unigen.densities.density import Density
+    from unigen.objectives.objective import Objective
+    from unigen.samplers.sampler import Sampler
+
+_numbers = itertools.count(1)
+
+
+def _as_pyro_function(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a method take (x, context, n) whichever of them it declares, and register parameters with Pyro."""
+    accepted = [p for p in inspect.signature(method).parameters if p in ("x", "context", "n")]
+
+    @functools.wraps(method)
+    def run(self: Program, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Any:  # noqa: ANN401
+        self._register()
+        given = {"x": x, "context": context, "n": n}
+        with self._pyro_context:
+            return method(self, **{name: given[name] for name in accepted})
+
+    run._unigen = True  # type: ignore[attr-defined]
+    return run
+
+
+class _ProgramMeta(_PyroModuleMeta, ABCMeta):
+    """Remembers constructor arguments (for checkpoints) and completes a program once it is constructed."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        program = super().__call__(*args, **kwargs)
+        bound = inspect.signature(cls.__init__).bind(program, *args, **kwargs)
+        program.__dict__["_arguments"] = dict(list(bound.arguments.items())[1:])
+        program._complete()
+        return program
+
+
+class Program(PyroModule, metaclass=_ProgramMeta):
+    """A generative model p(x, z | c): subclass it, write ``model`` and, where z needs one, ``guide``.
+
+    ``model(x, context, n)`` declares its sites inside ``with self.plate(x, n):`` and passes ``obs=x`` at the
+    site ``x``; it may declare fewer arguments. Without a guide the program gets an amortised mean-field one.
+    Both run unchanged under Pyro's ``SVI``, ``Predictive``, ``NUTS`` and every ``poutine`` handler.
+
+    Args:
+        event_shape: Shape of one example; found by running the model once if omitted.
+        context: Number C of context features; 0 for an unconditional model.
+        objective: What ``fit`` minimises by default (an ELBO if omitted).
+        sampler: How ``sample`` draws by default (ancestrally if omitted).
+        density: How ``log_prob`` is computed by default (exactly without latents, else an
+            importance-weighted bound).
+
+    Raises:
+        SiteError: Model and guide disagree, or ``x`` stands outside the plate.
+
+    Example:
+        >>> import pyro, pyro.distributions as dist
+        >>> class Coin(Program):
+        ...     def model(self, x=None, n=1):
+        ...         with self.plate(x, n):
+        ...             z = pyro.sample("z", dist.Normal(torch.zeros(1), 1.0).to_event(1))
+        ...             return pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
+        >>> print(Coin().formula)
+        p(x, z) = p(x | z) p(z);  q(z | x)
+    """
+
+    observed: ClassVar[str] = "x"
+    fitted: bool
+    data_size: int | None
+
+    def __init__(
+        self,
+        event_shape: tuple[int, ...] | None = None,
+        *,
+        context: int = 0,
+        objective: Objective | None = None,
+        sampler: Sampler | None = None,
+        density: Density | None = None,
+    ) -> None:
+        if context < 0:
+            raise ArgumentError(program=type(self).__name__, site="context", got=context, expected="≥ 0")
+        super().__init__()
+        self.__dict__["_event_shape"] = None if event_shape is None else torch.Size(event_shape)
+        self.context_features = context
+        self.objective, self.sampler, self.density = objective, sampler, density
+        self.data_size = None
+        self.fitted = False
+        self._rename()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init_subclass__(**kwargs)
+        for name in ("model", "guide"):
+            method = cls.__dict__.get(name)
+            if method is not None and not getattr(method, "_unigen", False):
+                setattr(cls, name, _as_pyro_function(method))
+
+    # -- declared by families ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def model(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Any:  # noqa: ANN401
+        """Declare p(x, z | c) as Pyro sample statements."""
+
+    def guide(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Any:  # noqa: ANN401
+        """Declare q(z | x, c); by default an amortised mean field."""
+        self._register()
+        if self.automatic_guide is not None:
+            self.automatic_guide.sample_sites(self, x, context, n)
+
+    def marginal(self, context: Tensor | None = None) -> TorchDistribution:
+        """Return the exact marginal p(x | c), batch shape () or (N,), where the family knows it.
+
+        Raises:
+            NoDensityError: The family does not.
+        """
+        raise NoDensityError("no marginal in closed form", program=self.name, hint="log_prob gives a bound")
+
+    @property
+    def has_marginal(self) -> bool:
+        """Whether ``marginal`` is known in closed form."""
+        return type(self).marginal is not Program.marginal
+
+    def surrogate(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return (N,) values whose gradients train this program when it stands as a part of another."""
+        return queries.surrogate(self, x, context)
+
+    # -- parameters, names, structure ----------------------------------------------------------------------
+
+    def _rename(self) -> None:
+        self.__dict__["_pyro_name"] = f"{type(self).__name__}_{next(_numbers)}"
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore from a copy or pickle under a fresh name, so that no two programs share Pyro parameters."""
+        nn.Module.__setstate__(self, state)
+        self._rename()
+
+    def _pyro_set_supermodule(self, name: str, context: object) -> None:
+        """Keep this program's own name and context when it becomes a part of another."""
+
+    def _pyro_get_fullname(self, name: str) -> str:
+        return name if name in self._pyro_samples else super()._pyro_get_fullname(name)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        """Look up parameters and parts without registering them (``model`` and ``guide`` register once)."""
+        if name in self.__dict__.get("_pyro_samples", ()) or name in self.__dict__.get("_pyro_params", ()):
+            return super().__getattr__(name)
+        return nn.Module.__getattr__(self, name)
+
+    def _register(self) -> None:
+        """Announce all parameters to Pyro, unless unigen itself is running the program."""
+        if tracing() or not poutine.runtime.am_i_wrapped():
+            return
+        store = pyro.get_param_store()
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                full = f"{self._pyro_name}.{name}"
+                if full in store and store._params[full] is not parameter:
+                    del store[full]
+                pyro.param(full, parameter)
+
+    def _complete(self) -> None:
+        """Find the structure of a program without a guide of its own, and give it an automatic one."""
+        self.__dict__.setdefault("_structure", None)
+        if "automatic_guide" in self._modules or type(self).guide is not Program.guide:
+            return
+        structure = self.structure
+        guide = AmortisedNormal(structure, context=self.context_features, program=self.name)
+        self.automatic_guide = guide if structure.latents else None
+
+    @property
+    def name(self) -> str:
+        """Name of the family, as it stands in messages and formulas."""
+        return type(self).__name__
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the first parameter or buffer."""
+        first = next(itertools.chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if first is None else first.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating dtype of the first real parameter or buffer."""
+        tensors = itertools.chain(self.parameters(), self.buffers())
+        return next((t.dtype for t in tensors if t.is_floating_point()), torch.get_default_dtype())
+
+    def _dummy_context(self, n: int) -> Tensor | None:
+        c = self.context_features
+        return torch.zeros(n, c, dtype=self.dtype, device=self.device) if c else None
+
+    @property
+    def structure(self) -> Structure:
+        """Sites, shapes and dependencies, found by running the model once."""
+        if self.__dict__.get("_structure") is None:
+            run = functools.partial(self.model, None, self._dummy_context(2), 2)
+            structure = discover(run, self.observed, self.name)
+            self.__dict__["_structure"] = structure
+            if self.__dict__["_event_shape"] is None:
+                self.__dict__["_event_shape"] = structure.observed.event_shape
+        return self.__dict__["_structure"]
+
+    @property
+    def event_shape(self) -> torch.Size:
+        """Shape of one example."""
+        declared = self.__dict__["_event_shape"]
+        return self.structure.observed.event_shape if declared is None else declared
+
+    @property
+    def support(self) -> Constraint:
+        """Set on which the density of one example lives."""
+        return self.structure.observed.support
+
+    @property
+    def latent(self) -> str:
+        """Name of the latent site, ``z`` by convention; the first one if there are several."""
+        return queries.first_latent(self).name
+
+    @contextmanager
+    def plate(self, x: Tensor | None = None, n: int = 1) -> Iterator[None]:
+        """Enter the plate ``data`` over the rows of x, or over n draws.
+
+        Under Pyro's own inference a minibatch is scaled to ``data_size`` examples, when that is set.
+        """
+        size = n if x is None else x.shape[0]
+        scale = 1.0 if self.data_size is None or tracing() else self.data_size / size
+        with pyro.plate(DATA, size, dim=-1), poutine.scale(scale=scale):
+            yield
+
+    def check(self) -> None:
+        """Check that model and guide agree.
+
+        Raises:
+            SiteError: They do not.
+        """
+        if self.structure.latents:
+            x = queries.placeholder(self, 2)
+            run = functools.partial(self.guide, x, self._dummy_context(2), 2)
+            check_guide(self.structure, run, self.name)
+
+    def check_batch(self, x: object, context: object = None) -> tuple[Tensor, Tensor | None]:
+        """Return (x, context) as valid tensors of the program's dtype and device, or raise a typed error."""
+        rows = check_data(x, self.event_shape, self.support, self.dtype, self.name, self.observed)
+        c = check_context(context, self.context_features, rows.shape[0], self.dtype, self.name)
+        return rows.to(self.device), None if c is None else c.to(self.device)
+
+    # -- queries -------------------------------------------------------------------------------------------
+
+    @property
+    def kind(self) -> Kind:
+        """Kind of the number that ``log_prob`` gives by default."""
+        return queries.kind_of_program(self)
+
+    def density_of(self, x: Tensor, context: Tensor | None = None, density: Density | None = None) -> LogProb:
+        """Return log p(x | c) of checked data, differentiably; ``log_prob`` is the checked query."""
+        chosen = density or self.density
+        if chosen is not None:
+            return chosen.log_prob(self, x, context)
+        return queries.default_log_prob(self, x, context)
+
+    def draw(self, n: int, context: Tensor | None = None, sampler: Sampler | None = None) -> Tensor:
+        """Return n draws for checked arguments; ``sample`` is the checked query."""
+        chosen = sampler or self.sampler
+        return queries.ancestral(self, n, context) if chosen is None else chosen.draw(self, n, context)
+
+    def distribution(self, context: Tensor | None = None) -> TorchDistribution:
+        """Return p(x | c) as a distribution with ``kind``, rebuilt per call: the exact marginal where known."""
+        if self.has_marginal:
+            return self.marginal(context)
+        return ProgramDistribution(self, context)
+
+    sample = queries.sample
+    log_prob = queries.log_prob
+    posterior = queries.posterior
+    encode = queries.encode
+    decode = queries.decode
+    reconstruct = queries.reconstruct
+    score = queries.score
+    energy = queries.energy
+
+    @property
+    def formula(self) -> str:
+        """The factorisation, e.g. ``p(x, z) = p(x | z) p(z);  q(z | x)``."""
+        return describe(self.structure, self.context_features > 0)
+
+    def __repr__(self) -> str:
+        """Return the formula, the shapes of the sites, and the number of parameters."""
+        sites = [self.structure.observed, *self.structure.latents]
+        shapes = "  ".join(f"{s.name}: {tuple(s.event_shape)}" for s in sites[:6])
+        count = sum(p.numel() for p in self.parameters())
+        return f"{self.name}: {self.formula}\n  {shapes}  parameters: {count:,}"
+
+

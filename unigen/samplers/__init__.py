@@ -1,0 +1,1 @@
+"""How draws are made; one sampler a file."""

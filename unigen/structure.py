@@ -1,0 +1,145 @@
+"""What a program consists of: its sites, their shapes, plates and dependencies, found by running it once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from pyro import poutine
+from torch import Tensor
+from torch.distributions.constraints import Constraint
+
+from unigen.errors import SiteError
+from unigen.logprob import Kind
+from unigen.traces import Cheap, Node, PyroFunction, base_of, is_local, isolated, kind_of, sample_nodes
+
+
+@dataclass(frozen=True)
+class Site:
+    """One latent or observed site, as found by running the model once."""
+
+    name: str
+    event_shape: torch.Size
+    local: bool
+    discrete: bool
+    support: Constraint
+    parents: tuple[str, ...]
+    label: str | None  # name of the program that stands at this site, if one does
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What a program consists of: its observed site, its latent sites in sampling order, its plate nesting."""
+
+    observed: Site
+    latents: tuple[Site, ...]
+    nesting: int = 1
+
+    @property
+    def shared(self) -> tuple[Site, ...]:
+        """Latent sites outside the data plate."""
+        return tuple(site for site in self.latents if not site.local)
+
+
+def _describe(name: str, node: Node, parents: tuple[str, ...]) -> Site:
+    fn = node["fn"]
+    return Site(
+        name,
+        fn.event_shape,  # type: ignore[attr-defined]
+        is_local(node),
+        bool(getattr(fn.support, "is_discrete", False)),  # type: ignore[attr-defined]
+        fn.support,  # type: ignore[attr-defined]
+        parents,
+        getattr(base_of(fn), "label", None),
+    )
+
+
+def _parents(model: PyroFunction, names: list[str]) -> dict[str, tuple[str, ...]]:
+    """Return for each site the sites its distribution depends on, by tracking provenance through torch."""
+    from pyro.infer.inspect import TrackProvenance
+    from pyro.ops.provenance import get_provenance
+
+    try:
+        with Cheap(), TrackProvenance():
+            trace = poutine.trace(model).get_trace()
+        found = {
+            name: get_provenance([v for v in vars(base_of(node["fn"])).values() if isinstance(v, Tensor)])
+            | get_provenance(node["fn"].log_prob(node["value"]))  # type: ignore[attr-defined]
+            for name, node in sample_nodes(trace).items()
+            if kind_of(node["fn"]) is Kind.EXACT
+        }
+    except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError):
+        found = {}  # the chain rule in sampling order is always true
+    return {
+        name: tuple(p for p in names[:i] if name not in found or p in found[name])
+        for i, name in enumerate(names)
+    }
+
+
+def discover(model: PyroFunction, observed: str, program: str) -> Structure:
+    """Run a model once without data and return its structure; random state is left as it was.
+
+    Args:
+        model: A Pyro function that needs no arguments.
+        observed: Name of the observed site.
+        program: Name used in error messages.
+
+    Raises:
+        SiteError: The observed site is missing or stands outside the plate ``data``.
+    """
+    with isolated(), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with Cheap():
+            nodes = sample_nodes(poutine.trace(model).get_trace())
+        parents = _parents(model, list(nodes))
+    if observed not in nodes:
+        raise SiteError(
+            program=program, site=observed, got=f"sites {sorted(nodes)}", expected=f"a site named '{observed}'"
+        )
+    sites = {name: _describe(name, node, parents[name]) for name, node in nodes.items()}
+    if not sites[observed].local:
+        raise SiteError(
+            "the observed site stands outside the plate 'data'",
+            program=program,
+            site=observed,
+            hint="put it inside `with self.plate(x, n):` (or `pyro.plate('data', x.shape[0], dim=-1)`)",
+        )
+    nesting = max(
+        (-frame.dim for node in nodes.values() for frame in node["cond_indep_stack"] if frame.dim is not None),
+        default=1,
+    )
+    latents = tuple(s for name, s in sites.items() if name != observed and not nodes[name]["is_observed"])
+    return Structure(sites[observed], latents, nesting)
+
+
+def check_guide(structure: Structure, guide: PyroFunction, program: str) -> None:
+    """Run a guide once and compare its sites with the model's.
+
+    Raises:
+        SiteError: The guide misses a latent site, adds one, or gives it another event shape or plate.
+    """
+    with isolated(), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with Cheap():
+            nodes = sample_nodes(poutine.trace(guide).get_trace())
+    wanted = {site.name: site for site in structure.latents}
+    given = {k: v for k, v in nodes.items() if not v["infer"].get("is_auxiliary")}  # type: ignore[attr-defined]
+    for what, names in (("misses", set(wanted) - set(given)), ("adds", set(given) - set(wanted))):
+        if names:
+            name = sorted(names)[0]
+            raise SiteError(
+                f"the guide {what} the latent site '{name}'",
+                program=program,
+                site=name,
+                got=f"guide sites {sorted(given)}",
+                expected=f"{sorted(wanted)}",
+                hint="name the guide's sites exactly as the model's",
+            )
+    for name, site in wanted.items():
+        shape, local = given[name]["fn"].event_shape, is_local(given[name])  # type: ignore[attr-defined]
+        if (shape, local) != (site.event_shape, site.local):
+            raise SiteError(
+                program=program,
+                site=name,
+                got=f"event shape {tuple(shape)} {'inside' if local else 'outside'} the plate in the guide",
+                expected=f"{tuple(site.event_shape)} {'inside' if site.local else 'outside'} as in the model",
+                hint="use the same `.to_event(1)` and the same plate in model and guide",
+            )
