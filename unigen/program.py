@@ -30,6 +30,7 @@ from unigen.distributions.program import ProgramDistribution
 from unigen.errors import ArgumentError, NoDensityError
 from unigen.formula import describe
 from unigen.logprob import Kind, LogProb
+from unigen.recipe import Recipe
 from unigen.structure import Structure, check_guide, discover
 from unigen.traces import DATA, tracing
 
@@ -97,6 +98,7 @@ class Program(PyroModule, metaclass=_ProgramMeta):
     """
 
     observed: ClassVar[str] = "x"
+    recipe: ClassVar[Recipe] = Recipe()
     fitted: bool
     data_size: int | None
 
@@ -147,6 +149,11 @@ class Program(PyroModule, metaclass=_ProgramMeta):
         raise NoDensityError("no marginal in closed form", program=self.name, hint="log_prob gives a bound")
 
     @property
+    def has_own_guide(self) -> bool:
+        """Whether the program declares a guide, so that it needs no automatic one."""
+        return type(self).guide is not Program.guide
+
+    @property
     def has_marginal(self) -> bool:
         """Whether ``marginal`` is known in closed form."""
         return type(self).marginal is not Program.marginal
@@ -192,7 +199,7 @@ class Program(PyroModule, metaclass=_ProgramMeta):
     def _complete(self) -> None:
         """Find the structure of a program without a guide of its own, and give it an automatic one."""
         self.__dict__.setdefault("_structure", None)
-        if "automatic_guide" in self._modules or type(self).guide is not Program.guide:
+        if "automatic_guide" in self._modules or self.has_own_guide:
             return
         structure = self.structure
         guide = AmortisedNormal(structure, context=self.context_features, program=self.name)

@@ -1,0 +1,61 @@
+"""Parts that may stand at a site: a program, a distribution, or a module that returns one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pyro import distributions as dist
+from pyro.distributions import TorchDistribution
+from torch import Tensor, nn
+
+from unigen.errors import ArgumentError
+
+
+class StandardNormal(nn.Module):
+    """N(0, I) over vectors, on whatever device and dtype the module is moved to.
+
+    Args:
+        features: Length of the vector.
+
+    Example:
+        >>> StandardNormal(3)().event_shape
+        torch.Size([3])
+    """
+
+    loc: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        if features < 1:
+            raise ArgumentError(site="features", got=features, expected="≥ 1")
+        self.register_buffer("loc", torch.zeros(features), persistent=False)
+
+    def forward(self) -> TorchDistribution:
+        """Return the distribution, event shape (features,)."""
+        return dist.Normal(self.loc, torch.ones_like(self.loc)).to_event(1)
+
+
+Part = Any  # a Program, a distribution, or a callable (context) -> distribution
+
+
+def as_distribution(part: Part, context: Tensor | None = None) -> TorchDistribution:
+    """Return the distribution of a part: a program's ``distribution(context)``, a distribution, a module's output.
+
+    Args:
+        part: Program, distribution, or module.
+        context: Given to programs that are conditional, and to modules that take one.
+
+    Raises:
+        ArgumentError: The part is none of these.
+    """
+    if hasattr(part, "log_prob") and hasattr(part, "event_shape") and not isinstance(part, nn.Module):
+        return part
+    if hasattr(part, "distribution"):
+        return part.distribution(context if part.context_features else None)
+    if isinstance(part, nn.Module) or isinstance(part, Callable):
+        return part()
+    raise ArgumentError(
+        got=type(part).__name__, expected="a program, a distribution or a module that returns one", hint="ug.NSF(features=8)"
+    )

@@ -1,0 +1,173 @@
+"""fit: program, data → the objective's players → one optimiser step a player → a record of the run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unigen.errors import ArgumentError
+from unigen.inference.feed import Feed
+from unigen.inference.record import Record
+from unigen.inference.run import Run, StepEvent
+from unigen.objectives.elbo import ELBO
+from unigen.objectives.objective import Objective, Player
+from unigen.program import Program
+from unigen.recipe import Recipe, Schedule
+
+COMPILE_FROM = 10_000  # rounds from which compilation (10–25 s) pays for itself
+
+
+def _recipe(program: Program, changes: dict[str, Any]) -> Recipe:
+    given = {name: value for name, value in changes.items() if value is not None}
+    recipe = dataclasses.replace(program.recipe, **given)
+    for name, low in (("steps", 1), ("batch_size", 1)):
+        value = getattr(recipe, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            raise ArgumentError(program=program.name, site=name, got=value, expected=f"an integer ≥ {low}")
+    if not recipe.lr > 0:
+        raise ArgumentError(program=program.name, site="lr", got=recipe.lr, expected="> 0")
+    if recipe.clip is not None and not recipe.clip > 0:
+        raise ArgumentError(program=program.name, site="clip", got=recipe.clip, expected="> 0 or None")
+    return recipe
+
+
+def _device(device: str | torch.device) -> torch.device:
+    if device != "auto":
+        return torch.device(device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _players(program: Program, objective: Objective) -> list[Player]:
+    players = objective.players(program)
+    for player in players:
+        if player.update is None and not player.parameters:
+            raise ArgumentError(
+                f"the player '{player.name}' has no parameters to train",
+                program=program.name,
+                hint="weights must be nn.Parameters of the program or of a part it holds",
+            )
+    return players
+
+
+def fit(
+    program: Program,
+    data: Any,  # noqa: ANN401
+    *,
+    objective: Objective | None = None,
+    steps: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    optimizer: Callable[..., torch.optim.Optimizer] | torch.optim.Optimizer | None = None,
+    schedule: Schedule | None = None,
+    validation: Any = None,  # noqa: ANN401
+    validate_every: int | None = None,
+    patience: int | None = None,
+    clip: float | None = None,
+    ema: float | None = None,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype | None = None,
+    seed: int | None = None,
+    progress: bool | str = "auto",
+    callbacks: Sequence[Callable[[StepEvent], bool | None]] = (),
+    compile: bool | str = "auto",
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
+) -> Record:
+    """Fit a program to data in place: closed form, EM, gradient steps or an adversarial game alike.
+
+    What is not given comes from the family's ``recipe``. With validation data the program ends with the
+    parameters of the best validation loss; with ``ema`` it ends with their moving average.
+
+    Args:
+        program: What is fitted.
+        data: Tensor or array (N, *event), a pair (x, context), a unigen ``Dataset`` (fresh dequantisation
+            noise for every batch, its validation split as validation), a torch ``Dataset`` or ``DataLoader``.
+        objective: What is minimised; the program's own, else an ELBO.
+        steps: Rounds; in each every player takes its steps. Excludes ``epochs``.
+        epochs: Passes over the data instead.
+        batch_size: Examples a batch.
+        lr: Learning rate.
+        optimizer: A torch optimiser class or function ``(parameters, lr=…)``, or an instance.
+        schedule: Function (optimiser, steps) → torch learning-rate scheduler, e.g. ``Cosine()``.
+        validation: Held-out data in any of the forms of ``data``; the objective is its measure.
+        validate_every: Steps between validations (by default 50 times a run, at least an epoch apart).
+        patience: Stop after this many validations without improvement.
+        clip: Largest gradient norm.
+        ema: Decay of the exponential moving average of the parameters.
+        device: "auto" takes a GPU if there is one.
+        dtype: Floating dtype to convert the program to.
+        seed: Makes the run reproducible without touching the global random state.
+        progress: Progress bar: True, False or "auto" (only on a terminal).
+        callbacks: Called after each step with a ``StepEvent``; returning True stops the run.
+        compile: Compile the whole step: True, False or "auto" (runs of 10,000 rounds or more).
+        checkpoint: File to write the state of the run to, atomically.
+        checkpoint_every: Steps between checkpoints (by default 10 a run); one is written at the end.
+        resume: Continue from ``checkpoint`` if it exists, bitwise as if never interrupted.
+
+    Returns:
+        Record of the run, which plots itself.
+
+    Raises:
+        UnigenError: Bad data or options, before any work.
+        DivergedError: A loss or gradient became non-finite; the parameters are those of the last good step,
+            and the last checkpoint is intact.
+
+    Example:
+        >>> import unigen as ug
+        >>> ppca = ug.PPCA(features=3, latents=1)
+        >>> ug.fit(ppca, torch.randn(50, 3)).stopped
+        'solved in closed form'
+    """
+    if steps is not None and epochs is not None:
+        raise ArgumentError("steps and epochs exclude one another", program=program.name, hint="give one")
+    if resume and checkpoint is None:
+        raise ArgumentError("resume needs a checkpoint", program=program.name, hint="checkpoint='run.ckpt'")
+    if compile not in (True, False, "auto"):
+        raise ArgumentError(site="compile", got=compile, expected="True, False or 'auto'")
+    make = None if isinstance(optimizer, torch.optim.Optimizer) else optimizer
+    changes = {"steps": steps, "batch_size": batch_size, "lr": lr, "optimizer": make}
+    recipe = _recipe(program, changes | {"schedule": schedule, "clip": clip, "ema": ema})
+    program.check()
+    program.to(device=_device(device), dtype=dtype)
+    feed = Feed(program, data, recipe.batch_size)
+    if epochs is not None:
+        if epochs < 1:
+            raise ArgumentError(program=program.name, site="epochs", got=epochs, expected="≥ 1")
+        recipe = dataclasses.replace(recipe, steps=epochs * feed.per_epoch)
+    if validation is None and hasattr(data, "fresh_train"):
+        validation = (data.validation, data.context("validation") if program.context_features else None)
+    program.data_size = feed.size
+    chosen = objective or program.objective or ELBO()
+    with torch.random.fork_rng(enabled=seed is not None, devices=_cuda_devices(program)):
+        if seed is not None:
+            torch.manual_seed(seed)
+        players = _players(program, chosen)
+        for player in players:
+            player.loss.to(device=program.device, dtype=program.dtype)
+        run = Run(
+            program=program,
+            players=players,
+            feed=feed,
+            recipe=recipe,
+            record=Record(program.name, repr(chosen)),
+            optimizer=optimizer if isinstance(optimizer, torch.optim.Optimizer) else None,
+            validation=None if validation is None else Feed(program, validation, recipe.batch_size),
+            validate_every=validate_every,
+            patience=patience,
+            callbacks=tuple(callbacks),
+            compile=recipe.steps >= COMPILE_FROM if compile == "auto" else bool(compile),
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+            checkpoint_every=checkpoint_every,
+            progress=progress,
+        )
+        return run.go(resume)
+
+
+def _cuda_devices(program: Program) -> list[torch.device]:
+    return [program.device] if program.device.type == "cuda" else []

@@ -1,0 +1,111 @@
+"""Where each public name lives; the one table behind ``unigen.<name>``, the families list and loading."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from unigen.errors import UnknownNameError
+
+FAMILIES: dict[str, tuple[str, str]] = {
+    # name: (module, what it is)
+    "PCA": ("unigen.models.pca", "principal components, the noiseless limit of PPCA"),
+    "PPCA": ("unigen.models.ppca", "probabilistic PCA, closed form"),
+    "FactorAnalysis": ("unigen.models.factor_analysis", "linear-Gaussian with one noise variance a feature, EM"),
+    "GaussianMixture": ("unigen.models.mixture", "mixture of Gaussians, EM"),
+    "VAE": ("unigen.models.vae", "variational autoencoder"),
+    "RealNVP": ("unigen.models.flow", "affine coupling flow"),
+    "NSF": ("unigen.models.flow", "neural spline flow"),
+    "MAF": ("unigen.models.flow", "masked autoregressive flow"),
+    "MADE": ("unigen.models.made", "masked autoregressive density"),
+    "GAN": ("unigen.models.gan", "generative adversarial network, non-saturating"),
+    "WGAN": ("unigen.models.gan", "GAN with the Wasserstein objective and gradient penalty"),
+    "EnergyModel": ("unigen.models.energy", "energy-based model, contrastive divergence"),
+    "Diffusion": ("unigen.models.diffusion", "score-based diffusion in continuous time"),
+    "DDPM": ("unigen.models.ddpm", "discrete diffusion, a hierarchical program z_T → … → z_1 → x"),
+}
+
+PARTS: dict[str, str] = {
+    "Gaussian": "unigen.distributions.likelihoods",
+    "Bernoulli": "unigen.distributions.likelihoods",
+    "Categorical": "unigen.distributions.likelihoods",
+    "ELBO": "unigen.objectives.elbo",
+    "IWAE": "unigen.objectives.iwae",
+    "MaximumLikelihood": "unigen.objectives.likelihood",
+    "ClosedForm": "unigen.objectives.likelihood",
+    "EM": "unigen.objectives.likelihood",
+    "DenoisingScoreMatching": "unigen.objectives.denoising",
+    "ContrastiveDivergence": "unigen.objectives.contrastive",
+    "Adversarial": "unigen.objectives.adversarial",
+    "NonSaturating": "unigen.objectives.adversarial",
+    "Wasserstein": "unigen.objectives.adversarial",
+    "Ancestral": "unigen.samplers.ancestral",
+    "Langevin": "unigen.samplers.langevin",
+    "ReverseSDE": "unigen.samplers.reverse_sde",
+    "ProbabilityFlowODE": "unigen.samplers.probability_flow",
+    "Importance": "unigen.densities.importance",
+    "ProbabilityFlow": "unigen.densities.probability_flow",
+    "DiffusionBound": "unigen.densities.diffusion_bound",
+    "Unnormalised": "unigen.densities.unnormalised",
+    "VPLinear": "unigen.dynamics.schedule",
+    "VPCosine": "unigen.dynamics.schedule",
+    "LogLinearSNR": "unigen.dynamics.schedule",
+    "Cosine": "unigen.recipe",
+}
+
+OTHERS: dict[str, str] = {
+    "Program": "unigen.program",
+    "LogProb": "unigen.logprob",
+    "Kind": "unigen.logprob",
+    "Objective": "unigen.objectives.objective",
+    "Player": "unigen.objectives.objective",
+    "Sampler": "unigen.samplers.sampler",
+    "Density": "unigen.densities.density",
+    "Recipe": "unigen.recipe",
+    "Dequantise": "unigen.data.dequantise",
+    "linear_vae": "unigen.models.vae",
+    "from_functions": "unigen.models.function",
+    "fit": "unigen.inference.fit",
+    "Record": "unigen.inference.record",
+    "save": "unigen.inference.persist",
+    "load": "unigen.inference.persist",
+    "to_arviz": "unigen.evaluate.arviz",
+    "relate": "unigen.relations.relation",
+    "atlas": "unigen.relations.atlas",
+    "verify": "unigen.relations.relation",
+    "check_program": "unigen.testing",
+    "UnigenError": "unigen.errors",
+}
+
+MODULES = ("data", "plots", "errors", "evaluate", "relations", "nn", "testing")
+
+
+def modules() -> dict[str, str]:
+    """Return the module of every public name."""
+    return {name: module for name, (module, _) in FAMILIES.items()} | PARTS | OTHERS
+
+
+def resolve(name: str, among: dict[str, str] | None = None) -> Any:  # noqa: ANN401
+    """Return the object behind a public name.
+
+    Raises:
+        UnknownNameError: There is none; the message lists the names.
+    """
+    table = modules() if among is None else among
+    if name not in table:
+        raise UnknownNameError(got=repr(name), expected=f"one of {', '.join(sorted(table))}")
+    return getattr(importlib.import_module(table[name]), name)
+
+
+def family(name: str) -> Any:  # noqa: ANN401
+    """Return the class of a family by its name, whatever the case.
+
+    Raises:
+        UnknownNameError: There is no such family; the message lists them.
+    """
+    exact = {known.lower(): known for known in FAMILIES}
+    if name.lower() not in exact:
+        raise UnknownNameError(
+            "unknown family", got=repr(name), expected=f"one of {', '.join(FAMILIES)}", hint="unigen families"
+        )
+    return resolve(exact[name.lower()])
