@@ -107,7 +107,7 @@ class MLP(nn.Module):
         in_features: int,
         out_features: int,
         hidden: Sequence[int] = (64, 64),
-        activation: nn.Module = nn.SiLU(),  # noqa: B008  (a stateless default, copied below)
+        activation: nn.Module = nn.SiLU(),
         context: int = 0,
     ) -> None:
         super().__init__()

@@ -1,0 +1,1 @@
+"""Data: bundled real images, toy distributions with exact densities, and dequantisation."""
