@@ -72,4 +72,4 @@ bench: setup ## unigen beside its peers, as ratios
 	$(BIN)/python -m benchmarks
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) docs/_build docs/api build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache $(OUT)
+	rm -rf $(VENV) docs/_build docs/api/*.rst build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache $(OUT)

@@ -1,0 +1,35 @@
+"""Every script in examples/ runs, small, as a user would run it; a script that is not listed here fails."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "examples"
+
+# One line a script: the arguments that make it small. Add yours when you add a script.
+EXAMPLES: dict[str, list[str]] = {}
+
+
+def test_every_example_is_listed():
+    present = {path.name for path in FOLDER.glob("*.py")}
+    assert present == set(EXAMPLES), (
+        "list each script of examples/ in EXAMPLES, with arguments that make it small"
+    )
+
+
+if EXAMPLES:  # an empty list of parameters is a collection error
+
+    @pytest.mark.parametrize("name", sorted(EXAMPLES))
+    def test_example_runs(name: str, tmp_path: Path):
+        environment = os.environ | {"MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
+        command = [sys.executable, str(FOLDER / name), *EXAMPLES[name]]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180, check=False
+        )
+        assert done.returncode == 0, f"{name} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        assert done.stdout.strip(), f"{name} printed nothing: an example shows its numbers"
