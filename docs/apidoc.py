@@ -23,7 +23,7 @@ def write_reference(package: Path, folder: Path) -> None:
     pages = {}
     for path in [package, *sorted(package.rglob("*"))]:
         package_or_module = (
-            path.suffix == ".py" and path.stem not in SKIPPED or (path / "__init__.py").exists()
+            (path.suffix == ".py" and path.stem not in SKIPPED) or (path / "__init__.py").exists()
         )
         if package_or_module:
             pages[name_of(path, package)] = page(path, package)
