@@ -158,6 +158,9 @@ class Program(PyroModule, metaclass=_ProgramMeta):
         """Whether ``marginal`` is known in closed form."""
         return type(self).marginal is not Program.marginal
 
+    def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Set starting values from the data; ``fit`` calls it once, before the first fit of a program."""
+
     def surrogate(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return (N,) values whose gradients train this program when it stands as a part of another."""
         return queries.surrogate(self, x, context)

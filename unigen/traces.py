@@ -205,3 +205,9 @@ def draw(model: PyroFunction, values: Mapping[str, Tensor] | None = None) -> dic
     with isolated():
         fixed = poutine.condition(model, data=dict(values or {}))
         return sample_nodes(poutine.trace(fixed).get_trace())
+
+
+def site_log_prob(node: Node) -> Tensor:
+    """Return log density of one site at its value, (N,) for a local site, in nats."""
+    with isolated():
+        return node["fn"].log_prob(node["value"])  # type: ignore[attr-defined]

@@ -147,6 +147,8 @@ def fit(
     with torch.random.fork_rng(enabled=seed is not None, devices=_cuda_devices(program)):
         if seed is not None:
             torch.manual_seed(seed)
+        if not program.fitted:
+            program.initialise(*feed.everything())
         players = _players(program, chosen)
         for player in players:
             player.loss.to(device=program.device, dtype=program.dtype)

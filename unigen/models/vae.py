@@ -100,6 +100,12 @@ class VAE(Program):
             scale = nn.functional.softplus(raw_scale) + FLOOR
             return pyro.sample("z", dist.Normal(loc, scale).to_event(1))
 
+    def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Start a learned noise scale at the standard deviation of the data."""
+        if isinstance(self.likelihood, Gaussian) and hasattr(self.likelihood, "raw_scale"):
+            deviation = (x - x.mean(0)).square().mean(0 if self.likelihood.raw_scale.numel() > 1 else None)
+            self.likelihood.set_sigma(deviation.sqrt().clamp_min(2 * self.likelihood.floor))
+
 
 def linear_vae(features: int, latents: int) -> VAE:
     """Return a VAE whose networks are affine and whose likelihood is an isotropic Gaussian.
