@@ -1,0 +1,1 @@
+"""Evaluation: two-sample tests, likelihood comparison, ArviZ, calibration."""
