@@ -5,6 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 OUT ?= study
+BENCH ?= $(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))
 # torch goes in first and at exactly this release: an open range takes the newest build, gigabytes of CUDA included.
 TORCH ?= torch==2.13.0
 
@@ -30,7 +31,8 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.ready: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints.txt '$(TORCH)'
+	@echo "Installing unigen for development into $(VENV), some minutes the first time"
+	$(BIN)/python -m pip install --quiet -c constraints.txt $(TORCH)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
@@ -68,8 +70,8 @@ format: setup ## rewrite with ruff
 docs: setup ## Sphinx, warnings as errors, into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-bench: setup ## unigen beside its peers, as ratios
-	$(BIN)/python -m benchmarks
+bench: setup ## unigen beside its peers, as ratios; one of them: make bench BENCH=NAME
+	@for name in $(BENCH); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) docs/_build docs/api/*.rst build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache $(OUT)
