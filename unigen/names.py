@@ -70,9 +70,10 @@ OTHERS: dict[str, str] = {
     "save": "unigen.inference.persist",
     "load": "unigen.inference.persist",
     "to_arviz": "unigen.evaluate.arviz",
-    "relate": "unigen.relations.relation",
+    "relate": "unigen.relations.relate",
+    "convert": "unigen.relations.relate",
     "atlas": "unigen.relations.atlas",
-    "verify": "unigen.relations.relation",
+    "verify": "unigen.relations.relate",
     "check_program": "unigen.testing",
     "UnigenError": "unigen.errors",
 }

@@ -16,11 +16,13 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from unigen.errors import ArgumentError, DivergedError
 from unigen.inference.averages import Average, copy_state
+from unigen.inference.compiled import make_step
+from unigen.inference.diagnose import diagnose
 from unigen.inference.feed import Feed
 from unigen.inference.progress import Bar, progress_bar
 from unigen.inference.record import Record
 from unigen.inference.run_state import read_run, write_run
-from unigen.inference.step import Step, StepResult, diagnose, make_step
+from unigen.inference.step import Step, StepResult
 from unigen.objectives.objective import Player
 from unigen.program import Program
 from unigen.queries import evaluating, seeded
