@@ -15,7 +15,8 @@ import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
-from torch.nn.functional import one_hot, softplus
+from torch.distributions import constraints
+from torch.nn.functional import softplus
 
 from unigen.errors import ArgumentError, ShapeError
 
@@ -35,6 +36,13 @@ class Likelihood(nn.Module, ABC):
 
     parameters_per_feature: int = 1
     inputs_per_feature: int = 1
+    support: constraints.Constraint = constraints.real  # of one feature
+    reparameterised: bool = False
+
+    @property
+    def discrete(self) -> bool:
+        """Whether the features are integers."""
+        return self.support.is_discrete
 
     @abstractmethod
     def elementwise(self, raw: Tensor, event_shape: torch.Size) -> TorchDistribution:
@@ -85,6 +93,8 @@ class Gaussian(Likelihood):
         >>> Gaussian(0.5)(torch.zeros(7, 4), (4,)).log_prob(torch.zeros(7, 4)).shape
         torch.Size([7])
     """
+
+    reparameterised = True
 
     def __init__(
         self, scale: str | float = "learned", *, features: int | None = None, floor: float = FLOOR
@@ -161,6 +171,8 @@ class Gaussian(Likelihood):
 class Bernoulli(Likelihood):
     """x_i ∈ {0, 1} with P(x_i = 1) = 1 / (1 + exp(−raw_i)); the mean is that probability."""
 
+    support = constraints.boolean
+
     def elementwise(self, raw: Tensor, event_shape: torch.Size) -> TorchDistribution:
         """Return Bernoulli(logits)."""
         return dist.Bernoulli(logits=raw[..., 0])
@@ -196,6 +208,7 @@ class Categorical(Likelihood):
         super().__init__()
         if classes < 2:
             raise ArgumentError(program="Categorical", site="classes", got=classes, expected="≥ 2")
+        self.support = constraints.integer_interval(0, classes - 1)
         self.classes = self.parameters_per_feature = self.inputs_per_feature = classes
 
     def elementwise(self, raw: Tensor, event_shape: torch.Size) -> TorchDistribution:
@@ -204,8 +217,8 @@ class Categorical(Likelihood):
 
     def encode(self, x: Tensor) -> Tensor:
         """Return one-hot codes, shape (..., D · K)."""
-        dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
-        return one_hot(x.long(), self.classes).flatten(-2).to(dtype)
+        k = torch.arange(self.classes, dtype=x.dtype, device=x.device)
+        return (x[..., None] == k).flatten(-2).to(x.dtype if x.is_floating_point() else torch.get_default_dtype())
 
     def extra_repr(self) -> str:
         """Return the number of classes."""

@@ -1,0 +1,169 @@
+"""Networks that hand each feature the parameters of its conditional: masked (autoregressive) and plain.
+
+Notation: D features, C context features, P parameters a feature; ``order`` lists the features in the order in
+which they are drawn, so feature order[k] may see order[0], …, order[k−1] and the context, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unigen.distributions.zuko_adapter import MLP, MaskedMLP
+from unigen.errors import ArgumentError, ContextError
+
+
+def join(x: Tensor, context: Tensor | None, features: int) -> Tensor:
+    """Append the context to x along the last dimension, leading dimensions broadcast.
+
+    Args:
+        x: Tensor (..., D).
+        context: Tensor (..., C) or None.
+        features: C, zero for an unconditional network.
+
+    Returns:
+        Tensor (..., D + C).
+
+    Raises:
+        ContextError: A context is missing, unwanted, or of another width than C.
+    """
+    if context is None:
+        if features:
+            raise ContextError(site="context", got=None, expected=f"(..., {features})")
+        return x
+    if not features or context.shape[-1] != features:
+        raise ContextError(
+            site="context", got=tuple(context.shape), expected=f"(..., {features})" if features else None
+        )
+    batch = torch.broadcast_shapes(x.shape[:-1], context.shape[:-1])
+    return torch.cat((x.expand(*batch, x.shape[-1]), context.expand(*batch, features)), dim=-1)
+
+
+@torch.no_grad()
+def _shrink(layer: nn.Module, gain: float) -> None:
+    for parameter in layer.parameters():
+        parameter.mul_(gain)
+
+
+class MaskedConditioner(nn.Module):
+    """Parameters of feature i as a function of the features before it and of the context.
+
+        φ_i = g_i(x_{order < i}, c),   ∂φ_i/∂x_j = 0 unless j comes before i
+
+    Args:
+        features: D.
+        parameters: P, parameters a feature.
+        context: C.
+        hidden: Widths of the hidden layers.
+        order: Permutation of 0 … D−1, first drawn first; ascending by default.
+        inputs: Numbers that encode one feature (K for one-hot codes); the input is then (..., D · inputs).
+        activation: Constructor of the nonlinearity.
+        gain: Factor on the initial weights of the last layer; small values start near the identity.
+
+    Raises:
+        ArgumentError: A size below one, or an order that is no permutation.
+
+    References:
+        Germain et al., MADE: masked autoencoder for distribution estimation, ICML 2015.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        parameters: int,
+        *,
+        context: int = 0,
+        hidden: Sequence[int] = (64, 64),
+        order: Sequence[int] | None = None,
+        inputs: int = 1,
+        activation: Callable[[], nn.Module] = nn.ReLU,
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if min(features, parameters, inputs) < 1 or context < 0 or any(width < 1 for width in hidden):
+            raise ArgumentError(
+                site="features, parameters, hidden", got=(features, parameters, tuple(hidden)), expected="sizes ≥ 1"
+            )
+        self.features, self.parameters_per_feature, self.context = features, parameters, context
+        self.inputs_per_feature = inputs
+        self.order = tuple(range(features)) if order is None else tuple(int(i) for i in order)
+        if sorted(self.order) != list(range(features)):
+            raise ArgumentError(site="order", got=self.order, expected=f"a permutation of 0 … {features - 1}")
+        rank = torch.empty(features, dtype=torch.long)
+        rank[torch.tensor(self.order)] = torch.arange(features)
+        sees = (rank[:, None] > rank).repeat_interleave(inputs, dim=1)
+        sees = torch.cat((sees, torch.ones(features, context, dtype=torch.bool)), dim=1)
+        sees = sees.repeat_interleave(parameters, dim=0)
+        self.net: nn.Sequential | None = None
+        if features == 1 and context == 0:
+            self.constant = nn.Parameter(torch.zeros(parameters))
+        else:
+            self.net = MaskedMLP(sees, hidden, activation=activation)  # pyright: ignore[reportArgumentType]
+            _shrink(self.net[-1], gain)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the parameters."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the parameters."""
+        return next(self.parameters()).device
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the parameters of all features, shape (..., D, P), given x (..., D · inputs)."""
+        joined = join(x, context, self.context)
+        if self.net is None:
+            return self.constant.expand(*joined.shape[:-1], 1, self.parameters_per_feature)
+        return self.net(joined).unflatten(-1, (self.features, self.parameters_per_feature))
+
+    def feature(self, x: Tensor, context: Tensor | None, i: int) -> Tensor:
+        """Return the parameters of feature i only, shape (..., P); the last layer is evaluated on P rows."""
+        joined = join(x, context, self.context)
+        if self.net is None:
+            return self.constant.expand(*joined.shape[:-1], self.parameters_per_feature)
+        rows = slice(i * self.parameters_per_feature, (i + 1) * self.parameters_per_feature)
+        *hidden, last = self.net
+        for layer in hidden:
+            joined = layer(joined)
+        return F.linear(joined, (last.mask * last.weight)[rows], last.bias[rows])
+
+
+class PlainConditioner(nn.Module):
+    """Parameters of D features as a function of other features and of the context, a plain network.
+
+    Args:
+        inputs: Number of features that are seen.
+        features: D, number of features whose parameters are returned.
+        parameters: P, parameters a feature.
+        context: C.
+        hidden: Widths of the hidden layers.
+        activation: Constructor of the nonlinearity.
+        gain: Factor on the initial weights of the last layer.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        features: int,
+        parameters: int,
+        *,
+        context: int = 0,
+        hidden: Sequence[int] = (64, 64),
+        activation: Callable[[], nn.Module] = nn.ReLU,
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.features, self.parameters_per_feature, self.context = features, parameters, context
+        self.net = MLP(inputs + context, features * parameters, hidden, activation=activation)
+        _shrink(self.net[-1], gain)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the parameters, shape (..., D, P), given x (..., inputs)."""
+        return self.net(join(x, context, self.context)).unflatten(
+            -1, (self.features, self.parameters_per_feature)
+        )
