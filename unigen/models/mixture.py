@@ -1,0 +1,158 @@
+"""Mixture of Gaussians.
+
+    z ~ Categorical(π_1 … π_K),    x | z ~ N(μ_z, Σ_z),    p(x) = Σ_k π_k N(x; μ_k, Σ_k),
+    p(z = k | x) = r_k(x) = π_k N(x; μ_k, Σ_k) / p(x)
+
+The EM step computes the responsibilities r and replaces π, μ, Σ by weighted moments (Σ regularised).
+Σ = LLᵀ with L lower triangular and a positive diagonal, stored as its logarithm.
+"""
+
+from __future__ import annotations
+
+import pyro
+import torch
+from pyro import distributions as dist
+from pyro.distributions import TorchDistribution
+from torch import Tensor, nn
+
+from unigen.distributions.clusters import COVARIANCES, factorise, k_means, moments
+from unigen.errors import ArgumentError, ShapeError
+from unigen.objectives.likelihood import EM
+from unigen.objectives.objective import Objective
+from unigen.program import Program
+
+
+class GaussianMixture(Program):
+    """p(x, z) = π_z N(x; μ_z, Σ_z) with the exact responsibilities as the guide; the density is exact.
+
+    The first EM step seeds the components by k-means++ and a few k-means iterations on the data.
+
+    Args:
+        features: D, length of x.
+        components: K.
+        covariance: ``"full"``, ``"tied"`` (one Σ for all) or ``"diagonal"``.
+        floor: Added to the diagonal of every covariance, as a fraction of the mean variance of the data. Without
+            one a component may collapse onto a point and the likelihood is unbounded.
+        shrinkage: ν, in examples a feature: each full Σ_k is averaged with the pooled covariance as if νD examples
+            had it (the mode under an inverse-Wishart prior). With 0, and a floor of 0, maximum likelihood.
+        objective: How ``fit`` finds the parameters; they may also be trained by gradient.
+
+    Raises:
+        ArgumentError: components < 1, another word for the covariance, or a negative floor or shrinkage.
+
+    References:
+        Dempster, Laird & Rubin 1977; Fraley & Raftery, Bayesian regularization for mixtures, 2007.
+
+    Example:
+        >>> mixture = GaussianMixture(features=2, components=3)
+        >>> for _ in range(5):
+        ...     mixture.em_step(torch.randn(100, 2))
+        >>> mixture.posterior(torch.zeros(4, 2)).probs.shape
+        torch.Size([4, 3])
+    """
+
+    seeded: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        components: int = 10,
+        *,
+        covariance: str = "full",
+        floor: float = 1e-3,
+        shrinkage: float = 0.15,
+        objective: Objective = EM(),
+    ) -> None:
+        if components < 1 or covariance not in COVARIANCES:
+            got, expected = (
+                f"{components} components, {covariance!r}",
+                f"at least 1, and one of {COVARIANCES}",
+            )
+            raise ArgumentError(program="GaussianMixture", got=got, expected=expected)
+        if not 0 <= floor < 1 or shrinkage < 0:
+            got = f"floor={floor}, shrinkage={shrinkage}"
+            raise ArgumentError(
+                program="GaussianMixture", got=got, expected="0 ≤ floor < 1 and shrinkage ≥ 0"
+            )
+        super().__init__((features,), objective=objective)
+        self.components, self.covariance = components, covariance
+        self.floor, self.shrinkage = floor, shrinkage
+        groups = 1 if covariance == "tied" else components
+        self.logits = nn.Parameter(torch.zeros(components))
+        self.means = nn.Parameter(torch.randn(components, features))
+        self.log_scales = nn.Parameter(torch.zeros(groups, features))
+        if covariance != "diagonal":
+            self.lower = nn.Parameter(torch.zeros(groups, features, features))
+        self.register_buffer("seeded", torch.zeros(1, dtype=torch.bool))
+
+    @property
+    def scale_tril(self) -> Tensor:
+        """L with Σ_k = L_k L_kᵀ, shape (K, D, D), or (1, D, D) if tied."""
+        diagonal = torch.diag_embed(self.log_scales.exp())
+        return diagonal if self.covariance == "diagonal" else self.lower.tril(-1) + diagonal
+
+    def _component(self, index: Tensor | None = None) -> TorchDistribution:
+        """Return N(μ_k, Σ_k) for every k, or for the k of an index."""
+        means = self.means if index is None else self.means[index]
+        pick = slice(None) if index is None or self.covariance == "tied" else index
+        if self.covariance == "diagonal":
+            return dist.Normal(means, self.log_scales[pick].exp()).to_event(1)
+        scale_tril = self.scale_tril[pick]
+        return dist.MultivariateNormal(means, scale_tril=scale_tril.expand(*means.shape, means.shape[-1]))
+
+    def model(self, x: Tensor | None = None, n: int = 1) -> Tensor:
+        """Declare p(x, z)."""
+        with self.plate(x, n):
+            z = pyro.sample("z", dist.Categorical(logits=self.logits))
+            return pyro.sample("x", self._component(z), obs=x)
+
+    def guide(self, x: Tensor) -> Tensor:
+        """Declare p(z | x), the responsibilities, which are exact."""
+        joint = self._component().log_prob(x[..., None, :]) + self.logits
+        with self.plate(x):
+            return pyro.sample("z", dist.Categorical(logits=joint))
+
+    def marginal(self, context: Tensor | None = None) -> TorchDistribution:
+        """Return p(x) = Σ_k π_k N(x; μ_k, Σ_k)."""
+        return dist.MixtureSameFamily(dist.Categorical(logits=self.logits), self._component())
+
+    @torch.no_grad()
+    def seed(self, x: Tensor) -> None:
+        """Place the components by k-means++ and k-means on the data (N, D); N ≥ K.
+
+        Raises:
+            ShapeError: Fewer examples than components.
+        """
+        k = self.components
+        if x.shape[0] < k:
+            raise ShapeError(
+                program=self.name, site="x", got=f"{x.shape[0]} examples", expected=f"at least K = {k}"
+            )
+        rows = x.double()
+        self._maximise(rows, nn.functional.one_hot(k_means(rows, k), k).to(rows.dtype))
+        self.seeded.fill_(True)
+
+    @torch.no_grad()
+    def em_step(self, x: Tensor) -> None:
+        """Replace the parameters by the moments of the data weighted by the responsibilities.
+
+        Args:
+            x: All data, shape (N, D).
+
+        Raises:
+            ShapeError: Fewer examples than components.
+        """
+        if not bool(self.seeded):
+            self.seed(x)
+        joint = self._component().log_prob(x[..., None, :]) + self.logits
+        self._maximise(x.double(), joint.double().softmax(-1))
+
+    def _maximise(self, x: Tensor, r: Tensor) -> None:
+        """Write the weights, means and covariances of the data under responsibilities r (N, K)."""
+        weights, means, spread = moments(x, r, self.covariance, self.shrinkage, self.floor)
+        log_scales, lower = factorise(spread)
+        self.log_scales.copy_(log_scales)
+        if self.covariance != "diagonal":
+            self.lower.copy_(lower)
+        self.logits.copy_(weights.log())
+        self.means.copy_(means)
