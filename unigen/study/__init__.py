@@ -1,0 +1,1 @@
+"""The study: every family on real data, in one report."""
