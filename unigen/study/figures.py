@@ -1,0 +1,46 @@
+"""The report's figures, from the arrays that the study keeps beside each program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from unigen.plots.atlas import draw_atlas
+from unigen.plots.curves import training_curves
+from unigen.plots.images import image_grid, reconstructions
+from unigen.plots.latent import latent_map
+from unigen.relations.atlas import atlas
+from unigen.study.worker import slug
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def row_figures(row: dict[str, Any], folder: Path) -> list[tuple[str, Figure]]:
+    """Return (caption, figure) for draws, reconstructions, the latent map and the curves of one row."""
+    with np.load(folder / f"{slug(row['name'])}.npz", allow_pickle=False) as file:
+        arrays = {name: torch.from_numpy(file[name]) for name in file.files}
+    figures = [("100 draws, unselected", image_grid(arrays["draws"], columns=10, size=0.36))]
+    if "reconstructions" in arrays:
+        pair = reconstructions(arrays["originals"], arrays["reconstructions"], size=0.36)
+        figures.append(("test images above, reconstructions below", pair))
+    if "latent" in arrays and arrays["latent"].dim() == 2 and arrays["latent"].shape[1] > 1:
+        labels = arrays["labels"].long()
+        figures.append(("posterior means of the test images", latent_map(arrays["latent"], labels, size=3.4)))
+    curves = {name: curve for name, curve in row["history"].items() if len(curve) > 1}
+    if curves:
+        pairs = {name: [(int(a), float(b)) for a, b in curve] for name, curve in curves.items()}
+        figures.append(("training", training_curves(pairs, smooth=9)))
+    return figures
+
+
+def atlas_figure(results: dict[str, Any]) -> Figure:
+    """Return the graph of families; relations measured in this study are drawn solid."""
+    graph = atlas()
+    measured = {each["id"] for each in results["relations"]}
+    for _, _, facts in graph.edges(data=True):
+        facts["measured"] = facts["id"] in measured
+    return draw_atlas(graph)
