@@ -1,0 +1,178 @@
+"""The divergence ∇·f of a batched field, exactly or by random probes.
+
+Both are sums or means of quadratic forms vᵀ (∂f/∂x) v over a set of vectors v: the basis vectors give the trace itself,
+random vectors with E[v vᵀ] = I give it in expectation. One evaluation of f and one batched vector-Jacobian product a
+set; gradients may be taken through the result.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import final
+
+import torch
+from torch import Tensor
+
+from unigen.errors import ArgumentError, ShapeError
+
+
+def quadratic_forms(
+    f: Callable[[Tensor], Tensor], x: Tensor, vectors: Tensor, chunk: int | None = 16
+) -> tuple[Tensor, Tensor]:
+    """f(x), and vᵀ (∂f/∂x) v for every vector and example.
+
+    Args:
+        f: A field that treats examples independently, (N, *event) -> (N, *event).
+        x: Points, (N, *event).
+        vectors: Vectors v, (K, N, *event), or (K, 1, *event) where all examples share them.
+        chunk: Number of vectors handled at once; memory grows with it.
+
+    Returns:
+        f(x), (N, *event), and the forms, (K, N).
+
+    Raises:
+        ShapeError: f does not keep the shape of x.
+    """
+    value, pull = torch.func.vjp(f, x)  # pyright: ignore[reportAssignmentType]
+    if value.shape != x.shape:
+        raise ShapeError("a field must keep the shape of x", got=tuple(value.shape), expected=tuple(x.shape))
+
+    def form(v: Tensor) -> Tensor:
+        v = v.expand_as(x)
+        return (pull(v)[0] * v).reshape(x.shape[0], -1).sum(-1)
+
+    return value, torch.func.vmap(form, chunk_size=chunk)(vectors)
+
+
+class Divergence(ABC):
+    """A way to compute ∇·f; final classes are `ExactDivergence` and `Hutchinson`."""
+
+    @abstractmethod
+    def vectors(self, x: Tensor) -> Tensor:
+        """Vectors to probe with, drawn once for a whole trajectory.
+
+        Args:
+            x: Points, (N, *event).
+
+        Returns:
+            Vectors, (K, N, *event) or (K, 1, *event).
+        """
+
+    @abstractmethod
+    def terms(self, f: Callable[[Tensor], Tensor], x: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """f(x) and one unbiased term for ∇·f a column.
+
+        Args:
+            f: The field, (N, *event) -> (N, *event).
+            x: Points, (N, *event).
+            vectors: What `vectors` returned.
+
+        Returns:
+            f(x), (N, *event), and terms, (N, T): T = 1 where exact, T = number of probes otherwise.
+        """
+
+    def estimate(self, terms: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Mean over terms and its standard error.
+
+        Args:
+            terms: Terms, or integrals of terms along a trajectory, (N, T).
+
+        Returns:
+            The mean (N,), and its standard error (N,), or None where there is a single term.
+        """
+        count = terms.shape[1]
+        return terms.mean(1), terms.std(1) / math.sqrt(count) if count > 1 else None
+
+    def __call__(self, f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """∇·f at x.
+
+        Args:
+            f: The field, (N, *event) -> (N, *event).
+            x: Points, (N, *event).
+
+        Returns:
+            The divergence (N,), and its standard error (N,) or None.
+
+        Example:
+            >>> f = lambda x: x * x.sum(-1, keepdim=True)
+            >>> ExactDivergence()(f, torch.tensor([[1.0, 2.0]]))[0]  # 3 (x1 + x2)
+            tensor([9.])
+        """
+        return self.estimate(self.terms(f, x, self.vectors(x))[1])
+
+
+@final
+class ExactDivergence(Divergence):
+    """The trace of the Jacobian, at the cost of D vector-Jacobian products.
+
+    Args:
+        chunk: Basis vectors handled at once; memory grows with it.
+    """
+
+    def __init__(self, chunk: int | None = 16) -> None:
+        if chunk is not None and chunk < 1:
+            raise ArgumentError(
+                program="ExactDivergence", site="chunk", got=chunk, expected="at least 1, or None"
+            )
+        self.chunk = chunk
+
+    def vectors(self, x: Tensor) -> Tensor:
+        """The basis, (D, 1, *event)."""
+        dims = math.prod(x.shape[1:])
+        return torch.eye(dims, dtype=x.dtype, device=x.device).reshape(dims, 1, *x.shape[1:])
+
+    def terms(self, f: Callable[[Tensor], Tensor], x: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """f(x) and the trace, (N, 1)."""
+        value, forms = quadratic_forms(f, x, vectors, self.chunk)
+        return value, forms.sum(0).unsqueeze(1)
+
+    def __repr__(self) -> str:
+        """The call that builds it."""
+        return "ExactDivergence()"
+
+
+@final
+class Hutchinson(Divergence):
+    """An unbiased estimate from random probes: E[vᵀ J v] = tr J.
+
+    With Rademacher probes the variance is Σ_{i≠j} (J_ij + J_ji)² / 2 a probe, zero where J is diagonal; Gaussian probes
+    add 2 Σ J_ii².
+
+    Args:
+        probes: Number of probes; a standard error needs two.
+        gaussian: Gaussian probes instead of Rademacher.
+        generator: Source of randomness; torch's global one by default.
+        chunk: Probes handled at once; memory grows with it.
+
+    References:
+        Hutchinson 1989; Grathwohl et al. 2019, FFJORD.
+    """
+
+    def __init__(
+        self,
+        probes: int = 8,
+        gaussian: bool = False,
+        generator: torch.Generator | None = None,
+        chunk: int | None = 16,
+    ) -> None:
+        if probes < 1:
+            raise ArgumentError(program="Hutchinson", site="probes", got=probes, expected="at least 1")
+        self.probes, self.gaussian, self.generator, self.chunk = probes, gaussian, generator, chunk
+
+    def vectors(self, x: Tensor) -> Tensor:
+        """Random probes, (K, N, *event)."""
+        size = (self.probes, *x.shape)
+        if self.gaussian:
+            return torch.randn(size, dtype=x.dtype, device=x.device, generator=self.generator)
+        return torch.randint(0, 2, size, device=x.device, generator=self.generator).to(x.dtype) * 2.0 - 1.0
+
+    def terms(self, f: Callable[[Tensor], Tensor], x: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """f(x) and one quadratic form a probe, (N, K)."""
+        value, forms = quadratic_forms(f, x, vectors, self.chunk)
+        return value, forms.t()
+
+    def __repr__(self) -> str:
+        """The call that builds it."""
+        return f"Hutchinson(probes={self.probes}, gaussian={self.gaussian})"
