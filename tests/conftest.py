@@ -65,7 +65,8 @@ def _clean_globals():
     yield
     left = {name: now for name, now, before in _switches() if now != before}
     pyro.clear_param_store()
-    _reset_switches()
+    if left:
+        _reset_switches()
     assert not left, f"the test left global switches changed: {left}"
 
 
