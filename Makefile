@@ -37,7 +37,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 study: setup ## the study of the digits: fit, compare, relate; writes study/
-	$(BIN)/unigen study digits --out $(OUT)
+	$(BIN)/unigen study digits --out $(OUT) $(if $(QUICK),--quick)
 
 test: setup ## every test, the examples among them
 	$(BIN)/python -m pytest -n $(WORKERS) --durations=10
