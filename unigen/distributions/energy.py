@@ -40,6 +40,7 @@ class EnergyDistribution(TorchDistribution):
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     kind = Kind.UNNORMALISED
     has_rsample = False
+    costly = True
 
     def __init__(
         self,
