@@ -10,7 +10,7 @@ from unigen.names import MODULES, modules
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
+def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
     if name in MODULES:
         return importlib.import_module(f"unigen.{name}")

@@ -60,7 +60,9 @@ class AmortisedNormal(nn.Module):
         self.shared = [s for s in structure.latents if not s.local]
         self.sizes = [biject_to(s.support).inverse_shape(s.event_shape).numel() for s in self.local]
         features = structure.observed.event_shape.numel()
-        self.encoder = MLP(features, 2 * sum(self.sizes), hidden=hidden, context=context) if self.local else None
+        self.encoder = (
+            MLP(features, 2 * sum(self.sizes), hidden=hidden, context=context) if self.local else None
+        )
         self.loc = nn.ParameterDict()
         self.log_scale = nn.ParameterDict()
         for site in self.shared:
@@ -93,7 +95,9 @@ class AmortisedNormal(nn.Module):
             raw = self.encoder(x.reshape(x.shape[0], -1).to(self.encoder_input(1).dtype), context)
             loc, raw_scale = raw.chunk(2, -1)
             scale = nn.functional.softplus(raw_scale) + 1e-4
-            for site, m, s in zip(self.local, loc.split(self.sizes, -1), scale.split(self.sizes, -1), strict=True):
+            for site, m, s in zip(
+                self.local, loc.split(self.sizes, -1), scale.split(self.sizes, -1), strict=True
+            ):
                 self._sample(site, m, s)
 
     def encoder_input(self, n: int) -> Tensor:

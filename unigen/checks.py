@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,7 +12,11 @@ from torch.distributions.constraints import Constraint
 from unigen.errors import ContextError, DTypeError, EmptyDataError, NonFiniteError, ShapeError, SupportError
 
 
-def as_tensor(x: object, program: str, site: str = "x") -> Tensor:
+def as_tensor(
+    x: Any,  # noqa: ANN401
+    program: str,
+    site: str = "x",
+) -> Tensor:
     """Return a tensor for a tensor, NumPy array, or nested list of numbers.
 
     Raises:
@@ -19,14 +25,18 @@ def as_tensor(x: object, program: str, site: str = "x") -> Tensor:
     if isinstance(x, Tensor):
         return x
     if hasattr(x, "to_numpy"):
-        x = x.to_numpy()  # type: ignore[attr-defined]
+        x = x.to_numpy()
     if isinstance(x, (list, tuple)):
         x = np.asarray(x)
     if isinstance(x, np.ndarray) and x.dtype.kind in "fiub":
         return torch.from_numpy(np.ascontiguousarray(x))
     got = f"{type(x).__name__} of dtype {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
     raise DTypeError(
-        program=program, site=site, got=got, expected="a tensor or array of numbers", hint="torch.as_tensor(x)"
+        program=program,
+        site=site,
+        got=got,
+        expected="a tensor or array of numbers",
+        hint="torch.as_tensor(x)",
     )
 
 
@@ -106,7 +116,9 @@ def check_data(
     return x
 
 
-def check_context(context: object, features: int, n: int | None, dtype: torch.dtype, program: str) -> Tensor | None:
+def check_context(
+    context: object, features: int, n: int | None, dtype: torch.dtype, program: str
+) -> Tensor | None:
     """Return the context as a (N, C) tensor, or None for an unconditional program.
 
     Raises:
@@ -116,7 +128,10 @@ def check_context(context: object, features: int, n: int | None, dtype: torch.dt
         return None
     if features == 0:
         raise ContextError(
-            program=program, got="a context", expected="none", hint=f"construct it with {program}(…, context=C)"
+            program=program,
+            got="a context",
+            expected="none",
+            hint=f"construct it with {program}(…, context=C)",
         )
     if context is None:
         raise ContextError(
@@ -128,5 +143,7 @@ def check_context(context: object, features: int, n: int | None, dtype: torch.dt
         raise ContextError(program=program, got=f"shape {tuple(c.shape)}", expected=f"({rows}, {features})")
     c = c.to(dtype)
     if not bool(torch.isfinite(c).all()):
-        raise NonFiniteError(program=program, site="context", got="non-finite values", expected="finite numbers")
+        raise NonFiniteError(
+            program=program, site="context", got="non-finite values", expected="finite numbers"
+        )
     return c if n is None or c.shape[0] == n else c.expand(n, features)

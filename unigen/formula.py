@@ -15,12 +15,13 @@ def _factor(site: Site, given: tuple[str, ...]) -> str:
     return f"{head}({site.name} | {_names(given)})" if given else f"{head}({site.name})"
 
 
-def describe(structure: Structure, conditional: bool = False) -> str:
+def describe(structure: Structure, conditional: bool = False, posterior: bool = True) -> str:
     """Return the factorisation of model and guide.
 
     Args:
         structure: The sites and their parents.
         conditional: Whether everything also depends on a context c.
+        posterior: Whether there is a guide to show.
 
     Returns:
         Text such as ``p(x, z) = p(x | z) p(z);  q(z | x)``. An unnormalised factor or a part that is a
@@ -30,10 +31,15 @@ def describe(structure: Structure, conditional: bool = False) -> str:
     latents = structure.latents
     bar = " | c" if conditional else ""
     if not latents:
-        return f"p(x{bar})" if structure.observed.label is None else f"p(x{bar}) = {_factor(structure.observed, c)}"
+        return (
+            f"p(x{bar})"
+            if structure.observed.label is None
+            else f"p(x{bar}) = {_factor(structure.observed, c)}"
+        )
     order = [structure.observed, *reversed(latents)]
     factors = [_factor(site, (*site.parents, *c)) for site in order]
     if len(factors) > 5:
         factors = [*factors[:2], "…", factors[-1]]
     names = _names([site.name for site in latents])
-    return f"p(x, {names}{bar}) = {' '.join(factors)};  q({names} | {_names(['x', *c])})"
+    model = f"p(x, {names}{bar}) = {' '.join(factors)}"
+    return f"{model};  q({names} | {_names(['x', *c])})" if posterior else model

@@ -155,9 +155,7 @@ class LogProb:
 
     def __post_init__(self) -> None:
         if self.stderr is not None and self.stderr.shape != self.value.shape:
-            raise ShapeError(
-                site="stderr", got=tuple(self.stderr.shape), expected=tuple(self.value.shape)
-            )
+            raise ShapeError(site="stderr", got=tuple(self.stderr.shape), expected=tuple(self.value.shape))
 
     def __repr__(self) -> str:
         """Return mean, kind and error, e.g. ``LogProb(mean=-1.5, kind=exact, n=2)``."""

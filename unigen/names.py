@@ -11,7 +11,10 @@ FAMILIES: dict[str, tuple[str, str]] = {
     # name: (module, what it is)
     "PCA": ("unigen.models.pca", "principal components, the noiseless limit of PPCA"),
     "PPCA": ("unigen.models.ppca", "probabilistic PCA, closed form"),
-    "FactorAnalysis": ("unigen.models.factor_analysis", "linear-Gaussian with one noise variance a feature, EM"),
+    "FactorAnalysis": (
+        "unigen.models.factor_analysis",
+        "linear-Gaussian with one noise variance a feature, EM",
+    ),
     "GaussianMixture": ("unigen.models.mixture", "mixture of Gaussians, EM"),
     "VAE": ("unigen.models.vae", "variational autoencoder"),
     "RealNVP": ("unigen.models.flow", "affine coupling flow"),
@@ -86,7 +89,7 @@ def modules() -> dict[str, str]:
     return {name: module for name, (module, _) in FAMILIES.items()} | PARTS | OTHERS
 
 
-def resolve(name: str, among: dict[str, str] | None = None) -> Any:  # noqa: ANN401
+def resolve(name: str, among: dict[str, str] | None = None) -> Any:
     """Return the object behind a public name.
 
     Raises:
@@ -98,7 +101,7 @@ def resolve(name: str, among: dict[str, str] | None = None) -> Any:  # noqa: ANN
     return getattr(importlib.import_module(table[name]), name)
 
 
-def family(name: str) -> Any:  # noqa: ANN401
+def family(name: str) -> Any:
     """Return the class of a family by its name, whatever the case.
 
     Raises:

@@ -7,10 +7,9 @@ N the size of a batch. Sites are named ``x`` and ``z`` and stand inside the plat
 from __future__ import annotations
 
 import functools
-import inspect
 import itertools
-from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Iterator
+from abc import abstractmethod
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,9 +17,7 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.distributions import TorchDistribution
-from pyro.nn import PyroModule
-from pyro.nn.module import _PyroModuleMeta
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions.constraints import Constraint
 
 from unigen import queries
@@ -30,6 +27,7 @@ from unigen.distributions.program import ProgramDistribution
 from unigen.errors import ArgumentError, NoDensityError
 from unigen.formula import describe
 from unigen.logprob import Kind, LogProb
+from unigen.module import ProgramModule
 from unigen.recipe import Recipe
 from unigen.structure import Structure, check_guide, discover
 from unigen.traces import DATA, tracing
@@ -39,36 +37,8 @@ if TYPE_CHECKING:
     from unigen.objectives.objective import Objective
     from unigen.samplers.sampler import Sampler
 
-_numbers = itertools.count(1)
 
-
-def _as_pyro_function(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a method take (x, context, n) whichever of them it declares, and register parameters with Pyro."""
-    accepted = [p for p in inspect.signature(method).parameters if p in ("x", "context", "n")]
-
-    @functools.wraps(method)
-    def run(self: Program, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Any:  # noqa: ANN401
-        self._register()
-        given = {"x": x, "context": context, "n": n}
-        with self._pyro_context:
-            return method(self, **{name: given[name] for name in accepted})
-
-    run._unigen = True  # type: ignore[attr-defined]
-    return run
-
-
-class _ProgramMeta(_PyroModuleMeta, ABCMeta):
-    """Remembers constructor arguments (for checkpoints) and completes a program once it is constructed."""
-
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        program = super().__call__(*args, **kwargs)
-        bound = inspect.signature(cls.__init__).bind(program, *args, **kwargs)
-        program.__dict__["_arguments"] = dict(list(bound.arguments.items())[1:])
-        program._complete()
-        return program
-
-
-class Program(PyroModule, metaclass=_ProgramMeta):
+class Program(ProgramModule):
     """A generative model p(x, z | c): subclass it, write ``model`` and, where z needs one, ``guide``.
 
     ``model(x, context, n)`` declares its sites inside ``with self.plate(x, n):`` and passes ``obs=x`` at the
@@ -99,6 +69,7 @@ class Program(PyroModule, metaclass=_ProgramMeta):
 
     observed: ClassVar[str] = "x"
     recipe: ClassVar[Recipe] = Recipe()
+    has_posterior: ClassVar[bool] = True  # False: draws only, with no way back from x to z
     fitted: bool
     data_size: int | None
 
@@ -119,22 +90,14 @@ class Program(PyroModule, metaclass=_ProgramMeta):
         self.objective, self.sampler, self.density = objective, sampler, density
         self.data_size = None
         self.fitted = False
-        self._rename()
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
-        super().__init_subclass__(**kwargs)
-        for name in ("model", "guide"):
-            method = cls.__dict__.get(name)
-            if method is not None and not getattr(method, "_unigen", False):
-                setattr(cls, name, _as_pyro_function(method))
 
     # -- declared by families ------------------------------------------------------------------------------
 
     @abstractmethod
-    def model(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Any:  # noqa: ANN401
+    def model(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Any:
         """Declare p(x, z | c) as Pyro sample statements."""
 
-    def guide(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Any:  # noqa: ANN401
+    def guide(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Any:
         """Declare q(z | x, c); by default an amortised mean field."""
         self._register()
         if self.automatic_guide is not None:
@@ -165,43 +128,10 @@ class Program(PyroModule, metaclass=_ProgramMeta):
         """Return (N,) values whose gradients train this program when it stands as a part of another."""
         return queries.surrogate(self, x, context)
 
-    # -- parameters, names, structure ----------------------------------------------------------------------
-
-    def _rename(self) -> None:
-        self.__dict__["_pyro_name"] = f"{type(self).__name__}_{next(_numbers)}"
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore from a copy or pickle under a fresh name, so that no two programs share Pyro parameters."""
-        nn.Module.__setstate__(self, state)
-        self._rename()
-
-    def _pyro_set_supermodule(self, name: str, context: object) -> None:
-        """Keep this program's own name and context when it becomes a part of another."""
-
-    def _pyro_get_fullname(self, name: str) -> str:
-        return name if name in self._pyro_samples else super()._pyro_get_fullname(name)
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
-        """Look up parameters and parts without registering them (``model`` and ``guide`` register once)."""
-        if name in self.__dict__.get("_pyro_samples", ()) or name in self.__dict__.get("_pyro_params", ()):
-            return super().__getattr__(name)
-        return nn.Module.__getattr__(self, name)
-
-    def _register(self) -> None:
-        """Announce all parameters to Pyro, unless unigen itself is running the program."""
-        if tracing() or not poutine.runtime.am_i_wrapped():
-            return
-        store = pyro.get_param_store()
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                full = f"{self._pyro_name}.{name}"
-                if full in store and store._params[full] is not parameter:
-                    del store[full]
-                pyro.param(full, parameter)
+    # -- structure --------------------------------------------------------------------------------------
 
     def _complete(self) -> None:
         """Find the structure of a program without a guide of its own, and give it an automatic one."""
-        self.__dict__.setdefault("_structure", None)
         if "automatic_guide" in self._modules or self.has_own_guide:
             return
         structure = self.structure
@@ -273,7 +203,7 @@ class Program(PyroModule, metaclass=_ProgramMeta):
         Raises:
             SiteError: They do not.
         """
-        if self.structure.latents:
+        if self.structure.latents and self.has_posterior:
             x = queries.placeholder(self, 2)
             run = functools.partial(self.guide, x, self._dummy_context(2), 2)
             check_guide(self.structure, run, self.name)
@@ -321,7 +251,7 @@ class Program(PyroModule, metaclass=_ProgramMeta):
     @property
     def formula(self) -> str:
         """The factorisation, e.g. ``p(x, z) = p(x | z) p(z);  q(z | x)``."""
-        return describe(self.structure, self.context_features > 0)
+        return describe(self.structure, self.context_features > 0, self.has_posterior)
 
     def __repr__(self) -> str:
         """Return the formula, the shapes of the sites, and the number of parameters."""
@@ -329,5 +259,3 @@ class Program(PyroModule, metaclass=_ProgramMeta):
         shapes = "  ".join(f"{s.name}: {tuple(s.event_shape)}" for s in sites[:6])
         count = sum(p.numel() for p in self.parameters())
         return f"{self.name}: {self.formula}\n  {shapes}  parameters: {count:,}"
-
-

@@ -76,7 +76,7 @@ def placeholder(program: Program, n: int) -> Tensor:
 def ancestral(program: Program, n: int, context: Tensor | None) -> Tensor:
     """Return n draws of x by running the model forward."""
     nodes = draw(functools.partial(program.model, None, context, n))
-    return nodes[program.observed]["value"]  # type: ignore[return-value]
+    return nodes[program.observed]["value"]
 
 
 def kind_of_program(program: Program) -> Kind:
@@ -85,7 +85,9 @@ def kind_of_program(program: Program) -> Kind:
         return program.density.kind
     if program.has_marginal:
         return Kind.EXACT
-    return Kind.LOWER_BOUND if program.structure.latents else Kind.EXACT
+    sites = (program.structure.observed, *program.structure.latents)
+    start = Kind.LOWER_BOUND if program.structure.latents else Kind.EXACT
+    return functools.reduce(Kind.__add__, [site.kind for site in sites if site.kind is not None], start)
 
 
 def importance_bound(program: Program, x: Tensor, context: Tensor | None, samples: int) -> LogProb:
@@ -131,9 +133,7 @@ def surrogate(program: Program, x: Tensor, context: Tensor | None) -> Tensor:
         return program.marginal(context).log_prob(x)
     model = functools.partial(program.model, x, context, x.shape[0])
     guide = functools.partial(program.guide, x, context, x.shape[0]) if program.structure.latents else None
-    weights = log_weights(
-        model, guide, nesting=program.structure.nesting, analytic=True, surrogate=True
-    )
+    weights = log_weights(model, guide, nesting=program.structure.nesting, analytic=True, surrogate=True)
     return weights.local[0] + weights.shared[0] / x.shape[0]
 
 
@@ -191,8 +191,13 @@ def log_prob(self: Program, x: object, context: object = None, *, density: Densi
             for i in range(0, rows.shape[0], CHUNK)
         ]
     first = chunks[0]
-    stderr = None if first.stderr is None else torch.cat([part.stderr for part in chunks])  # type: ignore[misc]
-    return LogProb(torch.cat([part.value for part in chunks]), first.kind, stderr, first.dims)
+    errors = [part.stderr for part in chunks if part.stderr is not None]
+    return LogProb(
+        torch.cat([part.value for part in chunks]),
+        first.kind,
+        torch.cat(errors) if errors else None,
+        first.dims,
+    )
 
 
 def posterior(self: Program, x: object, context: object = None) -> TorchDistribution:
@@ -203,13 +208,18 @@ def posterior(self: Program, x: object, context: object = None) -> TorchDistribu
     """
     site = first_latent(self)
     rows, c = self.check_batch(x, context)
-    with evaluating(self):
-        nodes = draw(functools.partial(self.guide, rows, c, rows.shape[0]))
+    nodes = {}
+    if self.has_posterior:
+        with evaluating(self):
+            nodes = draw(functools.partial(self.guide, rows, c, rows.shape[0]))
     if site.name not in nodes:
         raise UnsupportedQueryError(
-            "there is no way back from x to z", program=self.name, site=site.name, hint="a VAE or PPCA has one"
+            "there is no way back from x to z",
+            program=self.name,
+            site=site.name,
+            hint="a VAE or PPCA has one",
         )
-    return nodes[site.name]["fn"]  # type: ignore[return-value]
+    return nodes[site.name]["fn"]
 
 
 def _centre(fn: TorchDistribution) -> Tensor:
@@ -237,7 +247,7 @@ def decode(self: Program, z: Tensor, context: object = None) -> Tensor:
     c = check_context(context, self.context_features, n, self.dtype, self.name)
     with evaluating(self), torch.no_grad():
         nodes = draw(functools.partial(self.model, None, c, n), {site.name: z})
-    return _centre(nodes[self.observed]["fn"])  # type: ignore[arg-type]
+    return _centre(nodes[self.observed]["fn"])
 
 
 def reconstruct(self: Program, x: object, context: object = None) -> Tensor:
@@ -264,4 +274,3 @@ def score(self: Program, x: object, context: object = None, *, density: Density 
 def energy(self: Program, x: object, context: object = None, *, density: Density | None = None) -> Tensor:
     """Return E(x) = −log p(x | c) up to a constant, shape (N,), in nats."""
     return -self.log_prob(x, context, density=density).value
-

@@ -25,6 +25,7 @@ class Site:
     support: Constraint
     parents: tuple[str, ...]
     label: str | None  # name of the program that stands at this site, if one does
+    kind: Kind | None = Kind.EXACT  # of its log density; None for draws without a density
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,13 @@ def _describe(name: str, node: Node, parents: tuple[str, ...]) -> Site:
     fn = node["fn"]
     return Site(
         name,
-        fn.event_shape,  # type: ignore[attr-defined]
+        fn.event_shape,
         is_local(node),
-        bool(getattr(fn.support, "is_discrete", False)),  # type: ignore[attr-defined]
-        fn.support,  # type: ignore[attr-defined]
+        bool(getattr(fn.support, "is_discrete", False)),
+        fn.support,
         parents,
         getattr(base_of(fn), "label", None),
+        kind_of(fn),
     )
 
 
@@ -64,7 +66,7 @@ def _parents(model: PyroFunction, names: list[str]) -> dict[str, tuple[str, ...]
             trace = poutine.trace(model).get_trace()
         found = {
             name: get_provenance([v for v in vars(base_of(node["fn"])).values() if isinstance(v, Tensor)])
-            | get_provenance(node["fn"].log_prob(node["value"]))  # type: ignore[attr-defined]
+            | get_provenance(node["fn"].log_prob(node["value"]))
             for name, node in sample_nodes(trace).items()
             if kind_of(node["fn"]) is Kind.EXACT
         }
@@ -93,7 +95,10 @@ def discover(model: PyroFunction, observed: str, program: str) -> Structure:
         parents = _parents(model, list(nodes))
     if observed not in nodes:
         raise SiteError(
-            program=program, site=observed, got=f"sites {sorted(nodes)}", expected=f"a site named '{observed}'"
+            program=program,
+            site=observed,
+            got=f"sites {sorted(nodes)}",
+            expected=f"a site named '{observed}'",
         )
     sites = {name: _describe(name, node, parents[name]) for name, node in nodes.items()}
     if not sites[observed].local:
@@ -104,7 +109,12 @@ def discover(model: PyroFunction, observed: str, program: str) -> Structure:
             hint="put it inside `with self.plate(x, n):` (or `pyro.plate('data', x.shape[0], dim=-1)`)",
         )
     nesting = max(
-        (-frame.dim for node in nodes.values() for frame in node["cond_indep_stack"] if frame.dim is not None),
+        (
+            -frame.dim
+            for node in nodes.values()
+            for frame in node["cond_indep_stack"]
+            if frame.dim is not None
+        ),
         default=1,
     )
     latents = tuple(s for name, s in sites.items() if name != observed and not nodes[name]["is_observed"])
@@ -117,11 +127,10 @@ def check_guide(structure: Structure, guide: PyroFunction, program: str) -> None
     Raises:
         SiteError: The guide misses a latent site, adds one, or gives it another event shape or plate.
     """
-    with isolated(), torch.no_grad(), torch.random.fork_rng(devices=[]):
-        with Cheap():
-            nodes = sample_nodes(poutine.trace(guide).get_trace())
+    with isolated(), torch.no_grad(), torch.random.fork_rng(devices=[]), Cheap():
+        nodes = sample_nodes(poutine.trace(guide).get_trace())
     wanted = {site.name: site for site in structure.latents}
-    given = {k: v for k, v in nodes.items() if not v["infer"].get("is_auxiliary")}  # type: ignore[attr-defined]
+    given = {k: v for k, v in nodes.items() if not v["infer"].get("is_auxiliary")}
     for what, names in (("misses", set(wanted) - set(given)), ("adds", set(given) - set(wanted))):
         if names:
             name = sorted(names)[0]
@@ -134,7 +143,7 @@ def check_guide(structure: Structure, guide: PyroFunction, program: str) -> None
                 hint="name the guide's sites exactly as the model's",
             )
     for name, site in wanted.items():
-        shape, local = given[name]["fn"].event_shape, is_local(given[name])  # type: ignore[attr-defined]
+        shape, local = given[name]["fn"].event_shape, is_local(given[name])
         if (shape, local) != (site.event_shape, site.local):
             raise SiteError(
                 program=program,

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyro
 import torch
@@ -28,7 +29,7 @@ from torch.distributions import kl_divergence
 
 from unigen.logprob import Kind
 
-Node = dict[str, object]  # one site of a poutine trace
+Node = Any  # one site of a poutine trace
 PyroFunction = Callable[..., object]
 
 _LOCK = threading.RLock()
@@ -39,8 +40,8 @@ class _Isolated(Messenger):
     """Marks that unigen itself is tracing: programs register no parameters and do not rescale minibatches."""
 
     def _pyro_param(self, msg: Node) -> None:
-        if len(msg["args"]) > 1 and isinstance(msg["args"][1], torch.nn.Parameter):  # type: ignore[arg-type,index]
-            msg["value"], msg["done"] = msg["args"][1], True  # type: ignore[index]
+        if len(msg["args"]) > 1 and isinstance(msg["args"][1], torch.nn.Parameter):
+            msg["value"], msg["done"] = msg["args"][1], True
 
 
 class Cheap(Messenger):
@@ -49,7 +50,7 @@ class Cheap(Messenger):
     def _pyro_sample(self, msg: Node) -> None:
         fn = msg["fn"]
         if msg["value"] is None and getattr(base_of(fn), "costly", False):
-            msg["value"], msg["done"] = torch.zeros(fn.shape()), True  # type: ignore[attr-defined]
+            msg["value"], msg["done"] = torch.zeros(fn.shape()), True
 
 
 @contextmanager
@@ -74,19 +75,20 @@ def tracing() -> bool:
     return any(isinstance(frame, _Isolated) for frame in _PYRO_STACK)
 
 
-def base_of(fn: object) -> object:
+def base_of(fn: Any) -> Any:
     """Return the distribution inside Independent, Expanded and Masked wrappers."""
     while hasattr(fn, "base_dist") and not hasattr(fn, "kind"):
-        fn = fn.base_dist  # type: ignore[attr-defined]
+        fn = fn.base_dist
     return fn
 
 
-def kind_of(fn: object) -> Kind:
+def kind_of(fn: Any) -> Kind:
     """Return the kind of a distribution's ``log_prob``: exact unless the distribution says otherwise."""
     return getattr(base_of(fn), "kind", Kind.EXACT)
 
 
 def sample_nodes(trace: poutine.Trace) -> dict[str, Node]:
+    """Return the sample sites of a trace by name, Pyro's own subsampling sites left out."""
     return {
         name: node
         for name, node in trace.nodes.items()
@@ -95,7 +97,8 @@ def sample_nodes(trace: poutine.Trace) -> dict[str, Node]:
 
 
 def is_local(node: Node) -> bool:
-    return any(frame.name == DATA for frame in node["cond_indep_stack"])  # type: ignore[attr-defined]
+    """Return whether a site stands inside the data plate."""
+    return any(frame.name == DATA for frame in node["cond_indep_stack"])
 
 
 @dataclass(frozen=True)
@@ -121,10 +124,10 @@ def _reduce(logp: Tensor, node: Node, particles: int, nesting: int) -> tuple[Ten
     """Scale and mask one site's log density, and sum it to (K, N) if local, to (K,) if shared."""
     local = is_local(node)
     scale = node["scale"]
-    for frame in node["cond_indep_stack"]:  # type: ignore[attr-defined]
+    for frame in node["cond_indep_stack"]:
         if frame.name == DATA and frame.full_size is not None and frame.full_size != frame.size:
             scale = scale * frame.size / frame.full_size  # per example: undo the minibatch scaling
-    logp = scale_and_mask(logp, scale, node["mask"])  # type: ignore[arg-type]
+    logp = scale_and_mask(logp, scale, node["mask"])
     if particles > 1 and logp.dim() <= nesting:
         logp = logp.expand((particles,) + (1,) * (nesting - logp.dim()) + tuple(logp.shape))
     if particles == 1:
@@ -145,17 +148,17 @@ def _site_terms(
         fn, partner = node["fn"], q.pop(name, None)
         if partner is not None and analytic:
             try:
-                yield name, node, -kl_divergence(partner["fn"], fn), Kind.EXACT  # type: ignore[arg-type]
+                yield name, node, -kl_divergence(partner["fn"], fn), Kind.EXACT
                 continue
             except NotImplementedError:
                 pass
         stand_in = getattr(base_of(fn), "surrogate", None) if surrogate else None
-        score = fn.log_prob if stand_in is None else stand_in  # type: ignore[attr-defined]
+        score = fn.log_prob if stand_in is None else stand_in
         yield name, node, score(node["value"]), kind_of(fn)
         if partner is not None:
-            yield name, partner, -partner["fn"].log_prob(partner["value"]), -kind_of(partner["fn"])  # type: ignore[attr-defined]
+            yield name, partner, -partner["fn"].log_prob(partner["value"]), -kind_of(partner["fn"])
     for name, node in q.items():  # auxiliary sites of the guide
-        yield name, node, -node["fn"].log_prob(node["value"]), -kind_of(node["fn"])  # type: ignore[attr-defined]
+        yield name, node, -node["fn"].log_prob(node["value"]), -kind_of(node["fn"])
 
 
 def log_weights(
@@ -210,4 +213,4 @@ def draw(model: PyroFunction, values: Mapping[str, Tensor] | None = None) -> dic
 def site_log_prob(node: Node) -> Tensor:
     """Return log density of one site at its value, (N,) for a local site, in nats."""
     with isolated():
-        return node["fn"].log_prob(node["value"])  # type: ignore[attr-defined]
+        return node["fn"].log_prob(node["value"])

@@ -1,6 +1,6 @@
 """The importance-weighted bound as a density.
 
-    log p(x) ≥ E log 1/K Σ_k p(x, z_k) / q(z_k | x),   with equality as K → ∞ (Burda et al. 2016).
+log p(x) ≥ E log 1/K Σ_k p(x, z_k) / q(z_k | x),   with equality as K → ∞ (Burda et al. 2016).
 """
 
 from __future__ import annotations
@@ -38,11 +38,16 @@ class Importance(Density):
         """Return the bound of each example in nats, shape (N,)."""
         rows = max(1, self.batch // self.samples)
         parts = [
-            importance_bound(program, x[i : i + rows], None if context is None else context[i : i + rows], self.samples)
+            importance_bound(
+                program, x[i : i + rows], None if context is None else context[i : i + rows], self.samples
+            )
             for i in range(0, x.shape[0], rows)
         ]
         first = parts[0]
         errors = [part.stderr for part in parts if part.stderr is not None]
         return LogProb(
-            torch.cat([part.value for part in parts]), first.kind, torch.cat(errors) if errors else None, first.dims
+            torch.cat([part.value for part in parts]),
+            first.kind,
+            torch.cat(errors) if errors else None,
+            first.dims,
         )

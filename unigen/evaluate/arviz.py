@@ -37,26 +37,37 @@ def _stack(draws: list[dict[str, Tensor]]) -> Arrays:
     return {name: _array(torch.stack([d[name] for d in draws]))[None] for name in (draws[0] if draws else {})}
 
 
-def _posterior(program: Program, x: Tensor, c: Tensor | None, samples: int) -> dict[str, list[dict[str, Tensor]]]:
+def _posterior(
+    program: Program, x: Tensor, c: Tensor | None, samples: int
+) -> dict[str, list[dict[str, Tensor]]]:
     """Draw latents from the guide S times, and what follows from each draw."""
     names = [site.name for site in program.structure.latents]
-    groups: dict[str, list[dict[str, Tensor]]] = {"posterior": [], "sample_stats": [], "posterior_predictive": []}
+    groups: dict[str, list[dict[str, Tensor]]] = {
+        "posterior": [],
+        "sample_stats": [],
+        "posterior_predictive": [],
+    }
     shared_only = bool(names) and not any(site.local for site in program.structure.latents)
     n, site = x.shape[0], program.observed
     for _ in range(samples):
         q = draw(functools.partial(program.guide, x, c, n)) if names else {}
         values = {name: q[name]["value"] for name in names if name in q}
         fresh = draw(functools.partial(program.model, None, c, n), values)
-        groups["posterior_predictive"].append({site: fresh[site]["value"]})  # type: ignore[dict-item]
+        groups["posterior_predictive"].append({site: fresh[site]["value"]})
         if not values:
             continue
-        groups["posterior"].append(values)  # type: ignore[arg-type]
+        groups["posterior"].append(values)
         try:
-            terms = {k: site_log_prob(node) for k, node in draw(functools.partial(program.model, x, c, n), values).items()}
+            terms = {
+                k: site_log_prob(node)
+                for k, node in draw(functools.partial(program.model, x, c, n), values).items()
+            }
         except NoDensityError:
             continue
-        log_q = sum(site_log_prob(q[name]).sum() for name in values)
-        groups["sample_stats"].append({"lp": sum(t.sum() for t in terms.values()), "log_q": log_q})  # type: ignore[dict-item]
+        log_q = torch.stack([site_log_prob(q[name]).sum() for name in values]).sum()
+        groups["sample_stats"].append(
+            {"lp": torch.stack([t.sum() for t in terms.values()]).sum(), "log_q": log_q}
+        )
         if shared_only:
             groups.setdefault("log_likelihood", []).append({site: terms[site]})
     return groups
@@ -95,7 +106,7 @@ def to_arviz(
     coords: Mapping[str, Sequence[Any]] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
     seed: int | None = None,
-) -> Any:  # noqa: ANN401
+) -> Any:
     """Return what a program says about data as ArviZ groups, on which any ArviZ function works.
 
     Args:
@@ -125,16 +136,18 @@ def to_arviz(
         raise ArgumentError(program=program.name, site="samples", got=samples, expected="≥ 1")
     rows, c = program.check_batch(x, context)
     with evaluating(program), seeded(seed, program.device), torch.no_grad():
-        groups: dict[str, Arrays] = {name: _stack(d) for name, d in _posterior(program, rows, c, samples).items() if d}
+        groups: dict[str, Arrays] = {
+            name: _stack(d) for name, d in _posterior(program, rows, c, samples).items() if d
+        }
         if "log_likelihood" not in groups and (marginal := _likelihood(program, rows, c, samples)):
             groups["log_likelihood"] = marginal
         first = None if c is None else c[:1].expand(samples, c.shape[1])
         nodes = draw(functools.partial(program.model, None, first, samples))
     latents = {site.name for site in program.structure.latents}
-    prior = {name: _array(node["value"])[None] for name, node in nodes.items() if name in latents}  # type: ignore[arg-type]
+    prior = {name: _array(node["value"])[None] for name, node in nodes.items() if name in latents}
     if prior:
         groups["prior"] = prior
-    groups["prior_predictive"] = {program.observed: _array(nodes[program.observed]["value"])[None]}  # type: ignore[arg-type]
+    groups["prior_predictive"] = {program.observed: _array(nodes[program.observed]["value"])[None]}
     groups["observed_data"] = {program.observed: _array(rows)}
     has_likelihood = "log_likelihood" in groups
     result = _from_dict(groups, dict(coords or {}), dict(dims or {}))
@@ -144,10 +157,11 @@ def to_arviz(
     return result
 
 
-def _from_dict(groups: dict[str, Arrays], coords: dict[str, Any], dims: dict[str, Any]) -> Any:  # noqa: ANN401
+def _from_dict(groups: dict[str, Arrays], coords: dict[str, Any], dims: dict[str, Any]) -> Any:
     """Build the groups with whichever ArviZ is installed; prior draws have no example dimension."""
-    import arviz
+    import importlib
 
+    arviz: Any = importlib.import_module("arviz")  # two versions with different signatures
     prior = {k: groups.pop(k) for k in ("prior", "prior_predictive") if k in groups}
     names = _names(groups, dims)
     plain = {name: axes[1:] for name, axes in names.items()}

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from unigen.errors import CheckpointError
 from unigen.inference.checkpoint import read_checkpoint, write_checkpoint
@@ -37,7 +36,10 @@ def _encode(value: Any) -> Any:  # noqa: ANN401
         return {"dict": {key: _encode(v) for key, v in value.items()}}
     name = type(value).__name__
     if isinstance(value, Program) and name in FAMILIES:
-        return {"program": name, "arguments": {k: _encode(v) for k, v in value.__dict__["_arguments"].items()}}
+        return {
+            "program": name,
+            "arguments": {k: _encode(v) for k, v in value.__dict__["_arguments"].items()},
+        }
     if name in PARTS and type(value).__module__ == PARTS[name]:
         names = list(inspect.signature(type(value)).parameters)
         if all(hasattr(value, n) for n in names):
@@ -163,6 +165,6 @@ def _construct(tree: dict[str, Any], path: Path) -> Program:
         program = _decode(tree["recipe"])
     except (LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} names a construction that this version refuses: {error}") from error
-    if not isinstance(program, nn.Module):
+    if not isinstance(program, Program):
         raise CheckpointError(f"{path} holds no program")
     return program.to(getattr(torch, tree["dtype"]))

@@ -16,13 +16,11 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from unigen.errors import ArgumentError, DivergedError
 from unigen.inference.averages import Average, copy_state
-from unigen.inference.compiled import make_step
-from unigen.inference.diagnose import diagnose
 from unigen.inference.feed import Feed
 from unigen.inference.progress import Bar, progress_bar
 from unigen.inference.record import Record
 from unigen.inference.run_state import read_run, write_run
-from unigen.inference.step import Step, StepResult
+from unigen.inference.step import Step, StepResult, diagnose, make_step
 from unigen.objectives.objective import Player
 from unigen.program import Program
 from unigen.queries import evaluating, seeded
@@ -135,7 +133,9 @@ class Run:
             optimizer = self._make_optimizer(player)
             self.optimizers[player.name] = optimizer
             if self.recipe.schedule is not None:
-                self.schedulers[player.name] = self.recipe.schedule(optimizer, self.recipe.steps * player.steps)
+                self.schedulers[player.name] = self.recipe.schedule(
+                    optimizer, self.recipe.steps * player.steps
+                )
         if self.recipe.ema is not None:
             self.average = Average(self.program, self.recipe.ema)
 
@@ -237,7 +237,7 @@ class Run:
                 self.average.swap()
 
     def _validate(self) -> None:
-        if self.validation is None:
+        if self.validation is None or not self.players[0].measure:
             return
         loss, total, count = self.players[0].loss, 0.0, 0
         x, context = self.validation.everything()

@@ -15,7 +15,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import pyro
 import torch
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
@@ -35,7 +34,7 @@ class _Adopt(Messenger):
         super().__init__()
         self.program = program
 
-    def _pyro_param(self, msg: Any) -> None:  # noqa: ANN401
+    def _pyro_param(self, msg: Any) -> None:
         name, rest = msg["args"][0], msg["args"][1:]
         initial = rest[0] if rest else None
         initial = initial() if callable(initial) and not isinstance(initial, Tensor) else initial
@@ -73,6 +72,7 @@ class FunctionProgram(Program):
         objective: Objective | None = None,
     ) -> None:
         super().__init__(event_shape, context=context, objective=objective)
+        self.__dict__["_scalars"] = set()
         self.parts = nn.ModuleDict(dict(modules or {}) or _modules_of(model, guide))
         self.weights = nn.ParameterDict()
         self.constraints: dict[str, Constraint] = {}
@@ -86,7 +86,7 @@ class FunctionProgram(Program):
         """Whether a guide function was handed in."""
         return self.__dict__["_functions"][1] is not None
 
-    def _adopted(self, name: str, initial: Tensor | None, constraint: Constraint) -> Tensor:
+    def _adopted(self, name: str, initial: Any, constraint: Constraint) -> Tensor:
         key = name.replace(".", "/")
         if key not in self.weights:
             if initial is None:
@@ -96,13 +96,12 @@ class FunctionProgram(Program):
             value = transform_to(constraint).inv(initial.detach()).reshape(initial.shape or (1,))
             self.weights[key] = nn.Parameter(value.contiguous())
             self.constraints[key] = constraint
-            self.__dict__.setdefault("_scalars", set())
             if not initial.shape:
                 self.__dict__["_scalars"].add(key)
         value = transform_to(self.constraints[key])(self.weights[key])
-        return value.reshape(()) if key in self.__dict__.get("_scalars", ()) else value
+        return value.reshape(()) if key in self.__dict__["_scalars"] else value
 
-    def _run(self, function: Callable[..., Any], x: Tensor | None, context: Tensor | None, n: int) -> Any:  # noqa: ANN401
+    def _run(self, function: Callable[..., Any], x: Tensor | None, context: Tensor | None, n: int) -> Any:
         takes = inspect.signature(function).parameters
         given = {"x": x, "context": context, "n": n}
         names = [name for name in given if name in takes]
@@ -111,7 +110,9 @@ class FunctionProgram(Program):
             if x is None and "n" not in takes and function is self.__dict__["_functions"][0]:
                 blank = torch.zeros(n, *self._blank_shape())
                 call = poutine.uncondition(function)
-                return call(blank) if positional else call(**{k: given[k] for k in names if k != "x"}, x=blank)
+                return (
+                    call(blank) if positional else call(**{k: given[k] for k in names if k != "x"}, x=blank)
+                )
             return function(x) if positional else function(**{name: given[name] for name in names})
 
     def _blank_shape(self) -> tuple[int, ...]:
@@ -124,11 +125,11 @@ class FunctionProgram(Program):
             )
         return tuple(declared)
 
-    def model(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Any:  # noqa: ANN401
+    def model(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Any:
         """Run the model function."""
         return self._run(self.__dict__["_functions"][0], x, context, n)
 
-    def guide(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Any:  # noqa: ANN401
+    def guide(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Any:
         """Run the guide function, or the automatic guide."""
         function = self.__dict__["_functions"][1]
         if function is not None:

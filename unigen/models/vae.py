@@ -65,14 +65,16 @@ class VAE(Program):
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
         context: int = 0,
-        objective: Objective = ELBO(),  # noqa: B008  (stateless)
+        objective: Objective = ELBO(),
     ) -> None:
         super().__init__((features,), context=context, objective=objective)
         self.latents = latents
         self.likelihood = Gaussian() if likelihood is None else likelihood
         self.prior = StandardNormal(latents) if prior is None else prior
         width = features * self.likelihood.parameters_per_feature
-        self.encoder = MLP(features, 2 * latents, hidden=hidden, context=context) if encoder is None else encoder
+        self.encoder = (
+            MLP(features, 2 * latents, hidden=hidden, context=context) if encoder is None else encoder
+        )
         self.decoder = MLP(latents, width, hidden=hidden, context=context) if decoder is None else decoder
         got = as_distribution(self.prior, self._dummy_context(1)).event_shape
         if got != (latents,):
@@ -103,8 +105,9 @@ class VAE(Program):
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
         """Start a learned noise scale at the standard deviation of the data."""
         if isinstance(self.likelihood, Gaussian) and hasattr(self.likelihood, "raw_scale"):
-            deviation = (x - x.mean(0)).square().mean(0 if self.likelihood.raw_scale.numel() > 1 else None)
-            self.likelihood.set_sigma(deviation.sqrt().clamp_min(2 * self.likelihood.floor))
+            squares = (x - x.mean(0)).square()
+            variance = squares.mean() if self.likelihood.raw_scale.numel() == 1 else squares.mean(0)
+            self.likelihood.set_sigma(variance.sqrt().clamp_min(2 * self.likelihood.floor))
 
 
 def linear_vae(features: int, latents: int) -> VAE:
@@ -114,5 +117,5 @@ def linear_vae(features: int, latents: int) -> VAE:
     """
     decoder = MLP(latents, features, hidden=())
     with torch.no_grad():
-        decoder.layers[-1].weight.mul_(0.1)
+        decoder.layers[-1].weight.mul_(0.1)  # pyright: ignore[reportCallIssue]
     return VAE(features, latents, hidden=(), decoder=decoder, likelihood=Gaussian(scale="learned"))

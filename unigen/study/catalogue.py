@@ -37,7 +37,7 @@ class Entry:
     note: str = ""
 
 
-def _vae(features: int, **parts: Any) -> Program:  # noqa: ANN401
+def _vae(features: int, **parts: Any) -> Program:
     return ug.VAE(features, latents=16, likelihood=ug.Gaussian("network"), **parts)
 
 

@@ -22,7 +22,9 @@ def _image(figure: Figure, title: str) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
     data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<figure><img alt="{html.escape(title)}" src="data:image/png;base64,{data}"><figcaption>{html.escape(title)}</figcaption></figure>'
+    text = html.escape(title)
+    image = f'<img alt="{text}" src="data:image/png;base64,{data}">'
+    return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
 
 
 def _number(value: float | None, digits: int = 2, error: float | None = None) -> str:
@@ -48,7 +50,9 @@ def _table(rows: list[Results]) -> str:
     )  # fmt: skip
     lines = ["".join(f'<th title="{html.escape(hint)}">{html.escape(head)}</th>' for head, hint in heads)]
     for row in rows:
-        name = f'<a href="#{slug(row["name"])}">{html.escape(row["name"])}</a>' if row["family"] else row["name"]
+        name = (
+            f'<a href="#{slug(row["name"])}">{html.escape(row["name"])}</a>' if row["family"] else row["name"]
+        )
         if row["error"]:
             lines.append(f'<td>{name}</td><td colspan="9" class="error">{html.escape(row["error"])}</td>')
             continue
@@ -100,7 +104,8 @@ def _relation(each: Results) -> str:
         measured = f"<p>{html.escape(title)}: {html.escape(each.get('refused', ''))}</p>"
     return (
         f'<section id="relation-{each["id"]}"><h3>{each["id"]}. {html.escape(each["name"])}</h3>'
-        f"<p>{html.escape(each['statement'])} <cite>{html.escape(each['source'])}</cite></p>{example}{measured}</section>"
+        f"<p>{html.escape(each['statement'])} <cite>{html.escape(each['source'])}</cite></p>"
+        f"{example}{measured}</section>"
     )
 
 
@@ -119,7 +124,9 @@ def write_report(results: Results, out: Path) -> Path:
     contents = "".join(
         f'<a href="#{slug(row["name"])}">{html.escape(row["name"])}</a> ' for row in rows if row["family"]
     )
-    atlas = _image(atlas_figure(results), "families and the theorems that link them; measured ones are drawn solid")
+    atlas = _image(
+        atlas_figure(results), "families and the theorems that link them; measured ones are drawn solid"
+    )
     page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>unigen: {results["data"]}</title>
 <style>{STYLE}</style></head><body><main>

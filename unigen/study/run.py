@@ -26,7 +26,9 @@ def _writable(out: Path) -> Path:
     try:
         (out / "programs").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ArgumentError(f"cannot write to {out}: {error}", site="out", hint="--out another-folder") from error
+        raise ArgumentError(
+            f"cannot write to {out}: {error}", site="out", hint="--out another-folder"
+        ) from error
     return out / "programs"
 
 

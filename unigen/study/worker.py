@@ -92,7 +92,10 @@ def _pictures(program: Program, data: Dataset, draws: Tensor) -> dict[str, np.nd
     try:
         latent = program.encode(data.test)
         arrays |= {"latent": latent.numpy(), "labels": data.test_labels.numpy()}  # type: ignore[union-attr]
-        arrays |= {"originals": data.test[:10].numpy(), "reconstructions": program.decode(latent[:10]).numpy()}
+        arrays |= {
+            "originals": data.test[:10].numpy(),
+            "reconstructions": program.decode(latent[:10]).numpy(),
+        }
     except UnsupportedQueryError:
         pass
     return arrays
@@ -109,7 +112,7 @@ def fit_row(name: str, out: Path, quick: bool, seed: int) -> dict[str, Any]:
     try:
         with seeded(seed, CPU):
             program = what.build(data.dims)
-        options = dict(what.fit) | ({"steps": what.quick} if quick and what.quick else {})
+        options: dict[str, Any] = dict(what.fit) | ({"steps": what.quick} if quick and what.quick else {})
         record = fit(program, data, seed=seed, progress=False, **options)
         row.family, row.formula = program.name, program.formula
         row.parameters = sum(p.numel() for p in program.parameters())
