@@ -1,0 +1,1 @@
+"""Figures: samples, reconstructions, training curves, latent maps, the atlas of families."""
