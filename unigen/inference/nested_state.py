@@ -28,6 +28,7 @@ _MAX_DEPTH = 100
 _MAX_BITS = 4096  # Python refuses to parse integers of more than 4300 digits
 _MAPPINGS: dict[str, Callable[[Any], Any]] = {"$dict": dict, "$ordered": OrderedDict, "$counter": Counter}
 _TAGS = {dict: "$dict", OrderedDict: "$ordered", Counter: "$counter"}
+_PLAIN = frozenset({type(None), bool, int, float, str})
 _NON_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 _Keep = Callable[[tuple[object, ...], Tensor], str]
@@ -170,6 +171,8 @@ def _decode(node: object, tensors: Mapping[str, Tensor] | None, where: tuple[obj
     if node is None or isinstance(node, bool | int | float | str):
         return node
     if isinstance(node, list):
+        if _PLAIN.issuperset(map(type, node)):  # a long history
+            return list(node)
         return [_decode(item, tensors, (*where, i), name) for i, item in enumerate(node)]
     if not isinstance(node, dict):
         raise _damaged(where, name, _described(node))
