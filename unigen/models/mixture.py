@@ -25,7 +25,7 @@ from unigen.program import Program
 class GaussianMixture(Program):
     """p(x, z) = π_z N(x; μ_z, Σ_z) with the exact responsibilities as the guide; the density is exact.
 
-    The first EM step seeds the components by k-means++ and a few k-means iterations on the data.
+    Components start from k-means++ and a few k-means iterations, in ``initialise`` or the first EM step.
 
     Args:
         features: D, length of x.
@@ -93,6 +93,7 @@ class GaussianMixture(Program):
 
     def _component(self, index: Tensor | None = None) -> TorchDistribution:
         """Return N(μ_k, Σ_k) for every k, or for the k of an index."""
+        index = None if index is None else index.long()
         means = self.means if index is None else self.means[index]
         pick = slice(None) if index is None or self.covariance == "tied" else index
         if self.covariance == "diagonal":
@@ -117,7 +118,7 @@ class GaussianMixture(Program):
         return dist.MixtureSameFamily(dist.Categorical(logits=self.logits), self._component())
 
     @torch.no_grad()
-    def seed(self, x: Tensor) -> None:
+    def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
         """Place the components by k-means++ and k-means on the data (N, D); N ≥ K.
 
         Raises:
@@ -143,7 +144,7 @@ class GaussianMixture(Program):
             ShapeError: Fewer examples than components.
         """
         if not bool(self.seeded):
-            self.seed(x)
+            self.initialise(x)
         joint = self._component().log_prob(x[..., None, :]) + self.logits
         self._maximise(x.double(), joint.double().softmax(-1))
 
