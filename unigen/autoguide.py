@@ -75,8 +75,8 @@ class AmortisedNormal(nn.Module):
     def _sample(site: Site, loc: Tensor, scale: Tensor) -> None:
         transform = biject_to(site.support)
         shape = transform.inverse_shape(site.event_shape)
-        batch = loc.shape[:-1]
-        base = dist.Normal(loc.reshape(*batch, *shape), scale.reshape(*batch, *shape)).to_event(len(shape))
+        target = torch.Size(loc.shape[:-1] + shape)
+        base = dist.Normal(loc.reshape(target), scale.reshape(target)).to_event(len(shape))
         if _inner(site.support) is constraints.real:
             pyro.sample(site.name, base)
         else:

@@ -1,1 +1,6 @@
-"""Data: bundled real images, toy distributions with exact densities, and dequantisation."""
+"""Data sets: ``ug.data.digits()``, and toy distributions in ``unigen.data.toy``."""
+
+from unigen.data.dataset import Dataset
+from unigen.data.digits import digits
+
+__all__ = ["Dataset", "digits"]
