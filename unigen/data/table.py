@@ -23,7 +23,10 @@ def _separated(path: Path, delimiter: str) -> np.ndarray:
         table = np.loadtxt(path, delimiter=delimiter, skiprows=skip, ndmin=2)
     except ValueError as error:
         raise DTypeError(
-            str(error), site=path.name, expected="numbers only below the header", hint="drop or encode text columns"
+            str(error),
+            site=path.name,
+            expected="numbers only below the header",
+            hint="drop or encode text columns",
         ) from error
     if table.size == 0:
         raise EmptyDataError(site=path.name, got="a header and no rows", expected="rows of numbers")

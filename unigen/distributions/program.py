@@ -35,7 +35,13 @@ class ProgramDistribution(TorchDistribution):
         self, program: Program, context: Tensor | None = None, batch_shape: torch.Size | None = None
     ) -> None:
         self.program, self.context = program, context
-        shape = batch_shape if batch_shape is not None else torch.Size() if context is None else context.shape[:-1]
+        shape = (
+            batch_shape
+            if batch_shape is not None
+            else torch.Size()
+            if context is None
+            else context.shape[:-1]
+        )
         super().__init__(shape, program.event_shape, validate_args=False)
 
     @property

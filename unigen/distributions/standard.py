@@ -57,5 +57,7 @@ def as_distribution(part: Part, context: Tensor | None = None) -> TorchDistribut
     if isinstance(part, nn.Module) or isinstance(part, Callable):
         return part()
     raise ArgumentError(
-        got=type(part).__name__, expected="a program, a distribution or a module that returns one", hint="ug.NSF(features=8)"
+        got=type(part).__name__,
+        expected="a program, a distribution or a module that returns one",
+        hint="ug.NSF(features=8)",
     )
