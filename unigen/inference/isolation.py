@@ -11,6 +11,7 @@ import numpy
 import pyro
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 Kept = list[tuple[nn.Module, str, Tensor, Tensor]]
 
@@ -18,8 +19,12 @@ Kept = list[tuple[nn.Module, str, Tensor, Tensor]]
 @contextmanager
 def quiet() -> Iterator[None]:
     """Switch off the argument validation of torch and Pyro."""
-    with pyro.validation_enabled(False):
-        yield
+    torchs = Distribution._validate_args  # may differ from Pyro's switch
+    try:
+        with pyro.validation_enabled(False):
+            yield
+    finally:
+        Distribution._validate_args = torchs
 
 
 def own_buffers(module: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor]]:
@@ -84,11 +89,11 @@ def store_kept() -> Iterator[None]:
 @contextmanager
 def generators_kept() -> Iterator[Callable[[], bool]]:
     """Put back the generators of torch, Python and NumPy; yields a question: were the last two used?"""
-    python, array = random.getstate(), numpy.random.get_state()
+    python, array = random.getstate(), numpy.random.get_state(legacy=False)
 
     def foreign() -> bool:
-        now = numpy.random.get_state()
-        return random.getstate() != python or now[2] != array[2] or not numpy.array_equal(now[1], array[1])
+        now = numpy.random.get_state(legacy=False)
+        return random.getstate() != python or repr(now) != repr(array)
 
     with torch.random.fork_rng():
         try:

@@ -156,7 +156,11 @@ def _holds_tensor(value: Any) -> bool:
 
 
 class _TensorScalars(TorchFunctionMode):
-    """Lets a tensor stand where an operation takes a number: a + α b and a + v b c, a + v b / c."""
+    """Lets a tensor stand where an operation takes a number: a + α b, a + v b c and a + v b / c.
+
+    New scalars, such as 1 − β^t, are viewed through ``as_strided``: a compiler then computes them once and stores
+    them, instead of once for each vector of parameters.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -164,4 +168,9 @@ class _TensorScalars(TorchFunctionMode):
             if isinstance(kwargs.get(name), Tensor) and len(args) > 1:
                 factor = kwargs.pop(name)
                 args = (args[0], args[1] * factor, *args[2:])
-        return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        fresh = name not in ("__get__", "__set__") and not (name.endswith("_") and not name.endswith("__"))
+        if fresh and isinstance(result, Tensor) and result.dim() == 0 and result.is_floating_point():
+            return result.as_strided((), ())
+        return result

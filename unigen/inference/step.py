@@ -13,6 +13,7 @@ evaluate the loss once under validation before training.
 from __future__ import annotations
 
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,16 +97,15 @@ class EagerStep(Step):
         moved = list(self.parameters.values())
         kept = keep_buffers(self.loss)
         void = True
-        self.optimizer.zero_grad(set_to_none=True)
+        for p in moved:
+            p.grad = None
         try:
             with quiet():
                 loss = self.loss(*batch)
             loss.backward(inputs=moved)
             loss = loss.detach()
-            grads = [p.grad for p in moved if p.grad is not None]
-            norm = get_total_norm(grads)
-            finite = torch.isfinite(loss) & torch.isfinite(norm)
-            void = not bool(finite)
+            norm = get_total_norm([p.grad for p in moved if p.grad is not None])
+            void = not math.isfinite(float(loss + norm))
             if not void:
                 if self.clip is not None:
                     clip_grads_with_norm_(moved, self.clip, norm)
@@ -113,8 +113,9 @@ class EagerStep(Step):
         finally:
             if void:
                 restore_buffers(kept)
-            self.optimizer.zero_grad(set_to_none=True)
-        return StepResult(loss, finite, norm)
+            for p in moved:
+                p.grad = None
+        return StepResult(loss, torch.tensor(not void), norm)
 
 
 def make_step(

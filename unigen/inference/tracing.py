@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._decomp import get_decompositions
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 from torch.fx import GraphModule
@@ -28,11 +29,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import get_total_norm
 
 from unigen.inference.isolation import (
-    generators_kept,
     own_buffers,
     plain_attributes,
     quiet,
-    store_kept,
     untouched,
 )
 from unigen.inference.optimizers import (
@@ -43,27 +42,16 @@ from unigen.inference.optimizers import (
     rehearse,
     traced_update,
 )
+from unigen.inference.rehearsal import Rehearsal, rehearse_loss
 from unigen.inference.step import Step
 
 Slot = tuple[dict[str, Any], str]  # where a tensor or number lives: a dictionary and its key
+_DECOMPOSED = [
+    torch.ops.aten.lerp.Tensor,  # does not broadcast symbolic shapes
+    torch.ops.aten.native_batch_norm.default,  # these write running statistics without saying so
+    torch.ops.aten.cudnn_batch_norm.default,
+]
 _LIFTS = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
-
-
-@dataclass(frozen=True)
-class Rehearsal:
-    """One real evaluation of loss and gradient, on copies of the buffers: what a trace has to reproduce.
-
-    Args:
-        loss: L, shape ().
-        norm: ‖g‖, shape ().
-        reached: For each parameter that may move, whether it got a gradient.
-        generator: State of torch's generator afterwards.
-    """
-
-    loss: Tensor
-    norm: Tensor
-    reached: list[bool]
-    generator: Tensor
 
 
 @dataclass(frozen=True)
@@ -101,14 +89,14 @@ class Traced:
             b.dim() == f.dim() and (b.dtype, b.device, b.shape[1:]) == (f.dtype, f.device, f.shape[1:])
             for b, f in zip(batch, self.batch, strict=True)
         )
-        return same and self.shapes.evaluate_guards_for_args(self.batch, list(batch))
+        return same and self.shapes.evaluate_guards_for_args(self.batch, list(batch), ignore_static=False)
 
     def symbolic(self, batch: Sequence[Tensor]) -> bool:
         """Return whether the trace made on this batch holds for another batch size too."""
         longer = [
             torch.empty((b.shape[0] + 1, *b.shape[1:]) if b.dim() else (), device="meta") for b in batch
         ]
-        return self.shapes.evaluate_guards_for_args(self.batch, longer)
+        return self.shapes.evaluate_guards_for_args(self.batch, longer, ignore_static=False)
 
 
 def trace_step(step: Step, batch: Sequence[Tensor | None], update: bool) -> tuple[Traced, Rehearsal]:
@@ -124,14 +112,14 @@ def trace_step(step: Step, batch: Sequence[Tensor | None], update: bool) -> tupl
     """
     _refuse_wrappers(step)
     rehearsal = rehearse_loss(step, batch)
-    program = _Program(step, batch, rehearsal.reached, update)
+    program = _Program(step, batch, rehearsal, update)
     frozen = plain_attributes(step.loss) + (frozen_options(step.optimizer) if update else [])
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
     still = [mode.from_tensor(t.detach(), static_shapes=True) for t in program.still()]
     moving = [_symbolic(mode, b) for b in batch if b is not None]
     with untouched(step.loss), mode, quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        graph = make_fx(program)(*still, *moving)
+        graph = make_fx(program, decomposition_table=get_decompositions(_DECOMPOSED))(*still, *moving)
         changed = [key for d, key, value in frozen if not unchanged(d, key, value)]
     if changed:
         raise Untraceable(f"the loss changes its attribute '{changed[0]}' as it runs; make it a buffer")
@@ -150,11 +138,11 @@ class _Program:
     """The step as a function of tensors that writes into its first arguments."""
 
     def __init__(
-        self, step: Step, batch: Sequence[Tensor | None], reached: Sequence[bool], update: bool
+        self, step: Step, batch: Sequence[Tensor | None], rehearsal: Rehearsal, update: bool
     ) -> None:
-        self.step, self.update = step, update
+        self.step, self.update, self.stirred = step, update, rehearsal.changed
         self.present = [b is not None for b in batch]
-        self.moved = [p for p, yes in zip(step.parameters.values(), reached, strict=True) if yes]
+        self.moved = [p for p, yes in zip(step.parameters.values(), rehearsal.reached, strict=True) if yes]
         self.groups = group_of(step.optimizer, self.moved)
         self.states = rehearse(step.optimizer, self.moved) if update else [{} for _ in self.moved]
         ids = {id(p) for p in self.moved}
@@ -220,27 +208,9 @@ class _Program:
         changed = [
             (old, values[name])
             for old, (name, copy) in zip(buffers, copies.items(), strict=True)
-            if values[name] is not copy or copy._version != versions[name]
+            if name in self.stirred or values[name] is not copy or copy._version != versions[name]
         ]
         return loss.detach(), grads, changed
-
-
-def rehearse_loss(step: Step, batch: Sequence[Tensor | None]) -> Rehearsal:
-    """Evaluate loss and gradient for real; random generators, buffers and attributes are put back."""
-    parameters = list(step.parameters.values())
-    copies = {name: b.clone() for name, b in step.loss.named_buffers()}
-    before = plain_attributes(step.loss)
-    with generators_kept() as others_ran, store_kept(), quiet():
-        loss = functional_call(step.loss, copies, tuple(batch))
-        found = torch.autograd.grad(loss, parameters, allow_unused=True)
-        generator = torch.get_rng_state()
-        foreign = others_ran()
-    for d, key, value in before:
-        d[key] = value  # a counter that moved, say; caches that are new may stay
-    if foreign:
-        raise Untraceable("the loss draws random numbers from Python or NumPy, not from torch")
-    norm = get_total_norm([g for g in found if g is not None])
-    return Rehearsal(loss.detach(), norm, [g is not None for g in found], generator)
 
 
 def unchanged(slot: dict[str, Any], key: str, value: Any) -> bool:
