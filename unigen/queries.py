@@ -108,6 +108,8 @@ def importance_bound(program: Program, x: Tensor, context: Tensor | None, sample
             program=program.name,
             hint="objectives.iwae bounds the joint log p(x_1 … x_N); or condition on a draw of the shared latent",
         )
+    if weights.kind is Kind.LOWER_BOUND:
+        return _averaged_bound(program, weights.local)
     value = torch.logsumexp(weights.local, 0) - math.log(k)
     dims = max(1, program.event_shape.numel())
     if guide is None:
@@ -117,6 +119,13 @@ def importance_bound(program: Program, x: Tensor, context: Tensor | None, sample
         w = torch.exp(weights.local.detach() - value.detach())
         stderr = w.std(0) / math.sqrt(k)
     return LogProb(value, Kind.LOWER_BOUND + weights.kind, stderr, dims)
+
+
+def _averaged_bound(program: Program, local: Tensor) -> LogProb:
+    """Return the mean of the K bounds: where a part gives a noisy bound, weighting by its exponential is no bound."""
+    k = local.shape[0]
+    stderr = local.detach().std(0) / math.sqrt(k) if k > 1 else None
+    return LogProb(local.mean(0), Kind.LOWER_BOUND, stderr, max(1, program.event_shape.numel()))
 
 
 def default_log_prob(program: Program, x: Tensor, context: Tensor | None) -> LogProb:
@@ -224,7 +233,8 @@ def posterior(self: Program, x: object, context: object = None) -> TorchDistribu
 
 def _centre(fn: TorchDistribution) -> Tensor:
     try:
-        return fn.mean
+        mean = fn.mean  # torch's Categorical has NaN there: labels have no mean, but a most likely value
+        return fn.mode if bool(mean.isnan().all()) else mean
     except NotImplementedError:
         return fn.sample((64,)).mean(0)  # pyright: ignore[reportArgumentType]
 

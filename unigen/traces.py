@@ -27,6 +27,7 @@ from pyro.poutine.runtime import _DIM_ALLOCATOR, _PYRO_STACK
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from unigen.errors import SiteError
 from unigen.logprob import Kind
 
 Node = Any  # one site of a poutine trace
@@ -110,7 +111,9 @@ class LogWeights:
         shared: Terms from sites outside it, shape (K,).
         kind: Kind of log w itself (exact unless a part's density is a bound or unnormalised).
         shared_latents: Whether a shared site is random, which couples all examples of a particle.
-        parts: Mean contribution of each site, shape (N,) or (), for records and diagnosis.
+        parts: Contribution of each site, shape (K, N) or (K,).
+        scores: log q_ki summed over the sites of the guide whose draws carry no gradient, shape (K, N), or None if
+            all do; see objectives.score_function.
     """
 
     local: Tensor
@@ -118,6 +121,7 @@ class LogWeights:
     kind: Kind
     shared_latents: bool
     parts: Mapping[str, Tensor] = field(default_factory=dict)
+    scores: Tensor | None = None
 
 
 def _reduce(logp: Tensor, node: Node, particles: int, nesting: int) -> tuple[Tensor, bool]:
@@ -152,13 +156,38 @@ def _site_terms(
                 continue
             except NotImplementedError:
                 pass
-        stand_in = getattr(base_of(fn), "surrogate", None) if surrogate else None
+        stand_in = getattr(fn, "surrogate", None) if surrogate else None  # not of a part inside a wrapper
         score = fn.log_prob if stand_in is None else stand_in
         yield name, node, score(node["value"]), kind_of(fn)
         if partner is not None:
             yield name, partner, -partner["fn"].log_prob(partner["value"]), -kind_of(partner["fn"])
     for name, node in q.items():  # auxiliary sites of the guide
         yield name, node, -node["fn"].log_prob(node["value"]), -kind_of(node["fn"])
+
+
+def _scores(guide: poutine.Trace, samples: int, nesting: int) -> Tensor | None:
+    """Return Σ log q over latent sites without a pathwise gradient (K, N), or None if there is none.
+
+    Raises:
+        SiteError: Such a site stands outside the plate.
+    """
+    terms = []
+    for name, node in sample_nodes(guide).items():
+        fn = node["fn"]
+        if node["is_observed"] or fn.has_rsample:
+            continue
+        logp = fn.log_prob(node["value"])
+        if not logp.requires_grad:
+            continue
+        term, inside = _reduce(logp, node, samples, nesting)
+        if not inside:
+            raise SiteError(
+                "a latent outside the plate whose draws carry no gradient cannot be trained",
+                site=name,
+                hint="a continuous guide, or sum the site out",
+            )
+        terms.append(term)
+    return torch.stack(torch.broadcast_tensors(*terms)).sum(0) if terms else None
 
 
 def log_weights(
@@ -178,10 +207,13 @@ def log_weights(
         samples: Number of particles K, drawn in one vectorised pass (a plate outside all others).
         nesting: Largest plate depth of the model.
         analytic: Use −KL(q‖p) at sites where torch knows it (same site order in both).
-        surrogate: Use the training stand-in for log p where a part offers one.
+        surrogate: For training: use the stand-in for log p where a part offers one, and return scores.
 
     Returns:
         LogWeights in nats.
+
+    Raises:
+        SiteError: In training, a latent outside the plate whose draws carry no gradient.
     """
     with isolated():
         with pyro.plate("particles", samples, dim=-1 - nesting) if samples > 1 else _Isolated():
@@ -195,12 +227,13 @@ def log_weights(
         for name, node, logp, site_kind in _site_terms(p, q, analytic, surrogate):
             term, inside = _reduce(logp, node, samples, nesting)
             (local if inside else shared).append(term)
-            parts[name] = parts.get(name, 0.0) + term.mean(0)
+            parts[name] = parts.get(name, 0.0) + term
             kind = kind + site_kind
+        scores = None if q is None or not surrogate else _scores(q, samples, nesting)
     random = q is not None and any(not is_local(node) for node in sample_nodes(q).values())
     total = torch.stack(torch.broadcast_tensors(*local)).sum(0)
     zero = total.new_zeros(samples)
-    return LogWeights(total, sum(shared, zero), kind, random, parts)
+    return LogWeights(total, sum(shared, zero), kind, random, parts, scores)
 
 
 def draw(model: PyroFunction, values: Mapping[str, Tensor] | None = None) -> dict[str, Node]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unigen.errors import ArgumentError
 from unigen.objectives.objective import Objective, Player, ProgramLoss
+from unigen.objectives.score_function import score_term
 from unigen.program import Program
 from unigen.traces import log_weights
 
@@ -44,10 +45,11 @@ class ELBOLoss(ProgramLoss):
             analytic=self.analytic,
             surrogate=True,
         )
-        value = weights.local.mean()
+        each = weights.local
         if self.beta != 1.0:
-            reconstruction = weights.parts[program.observed].mean()
-            value = reconstruction + self.beta * (value - reconstruction)
+            reconstruction = weights.parts[program.observed]
+            each = reconstruction + self.beta * (each - reconstruction)
+        value = each.mean() + score_term(each, weights.scores).mean()
         if program.structure.shared:
             total = n if program.data_size is None else program.data_size
             value = value + weights.shared.mean() / total

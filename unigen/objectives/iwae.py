@@ -16,6 +16,7 @@ from torch import Tensor
 
 from unigen.errors import ArgumentError
 from unigen.objectives.objective import Objective, Player, ProgramLoss
+from unigen.objectives.score_function import score_term
 from unigen.program import Program
 from unigen.traces import log_weights
 
@@ -41,9 +42,12 @@ class IWAELoss(ProgramLoss):
         if weights.shared_latents:
             total = n if program.data_size is None else program.data_size
             joint = weights.local.sum(1) * (total / n) + weights.shared
-            return -(torch.logsumexp(joint, 0) - math.log(self.samples)) / total
-        each = torch.logsumexp(weights.local, 0) - math.log(self.samples)
-        return -each.mean() - weights.shared.mean() / n
+            bound = (torch.logsumexp(joint, 0) - math.log(self.samples)).reshape(1, 1)
+            scores = None if weights.scores is None else weights.scores.sum().reshape(1, 1)
+            return -(bound + score_term(bound, scores)).sum() / total
+        each = (torch.logsumexp(weights.local, 0) - math.log(self.samples))[None]
+        scores = None if weights.scores is None else weights.scores.sum(0, keepdim=True)
+        return -(each + score_term(each, scores)).mean() - weights.shared.mean() / n
 
 
 class IWAE(Objective):
