@@ -31,6 +31,8 @@ class Player:
         steps: Steps of this player in each round (a critic takes several).
         lr: Learning rate factor relative to the one given to ``fit``.
         betas: Adam's betas, where the game needs its own.
+        measure: Whether a lower loss means a better program, so that validation may choose by it (the first
+            player's counts); it does not in a game, nor where the loss is a mere source of gradients.
     """
 
     name: str
@@ -41,13 +43,12 @@ class Player:
     steps: int = 1
     lr: float = 1.0
     betas: tuple[float, float] | None = None
+    measure: bool = True
 
 
 def trainable(loss: nn.Module, prefix: str = "") -> dict[str, nn.Parameter]:
     """Return the parameters of a loss that require gradients, by name, those under ``prefix`` only if given."""
-    return {
-        name: p for name, p in loss.named_parameters() if p.requires_grad and name.startswith(prefix)
-    }
+    return {name: p for name, p in loss.named_parameters() if p.requires_grad and name.startswith(prefix)}
 
 
 class Objective(ABC):
