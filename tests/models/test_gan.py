@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from unigen.errors import ArgumentError, NoDensityError, ShapeError, UnsupportedQueryError
+from unigen.inference.fit import fit
+from unigen.models.gan import GAN, WGAN
+from unigen.models.vae import VAE
+from unigen.nn.critic import Critic
+from unigen.nn.mlp import MLP
+from unigen.objectives.adversarial import Adversarial, NonSaturating, Wasserstein
+from unigen.objectives.elbo import ELBO
+
+
+def test_draws_are_the_generator_of_normal_noise_in_the_units_of_the_data() -> None:
+    net = MLP(1, 2, hidden=())
+    with torch.no_grad():
+        net.layers[0].weight.copy_(torch.tensor([[1.0], [-2.0]]))
+        net.layers[0].bias.zero_()
+    gan, n = GAN(2, 1, generator=net), 100_000
+    gan.initialise(torch.tensor([[0.0, 10.0], [4.0, 30.0]]))  # mean (2, 20), standard deviation (2, 10)
+    x = gan.sample(n)
+    sd = torch.tensor([2.0, 20.0])
+    assert bool(((x.mean(0) - torch.tensor([2.0, 20.0])).abs() < 5 * sd / math.sqrt(n)).all())
+    assert bool(((x.std(0) - sd).abs() < 5 * sd / math.sqrt(2 * n)).all())
+    torch.testing.assert_close(gan.decode(torch.tensor([[3.0]])), torch.tensor([[8.0, -40.0]]))
+
+
+def test_every_density_query_is_refused_with_what_to_use_instead() -> None:
+    gan, x = GAN(3, 2), torch.randn(4, 3)
+    for query in (gan.log_prob, gan.score, gan.energy):
+        with pytest.raises(NoDensityError, match="two-sample metric"):
+            query(x)
+    with pytest.raises(NoDensityError, match="critic"):
+        _ = gan.kind
+    with pytest.raises(NoDensityError):
+        VAE(5, 3, prior=gan).objective.players(VAE(5, 3, prior=gan))[0].loss(torch.randn(4, 5))
+
+
+def test_there_is_no_way_back_from_x_to_z() -> None:
+    gan, x = GAN(3, 2), torch.randn(4, 3)
+    for query in (gan.posterior, gan.encode, gan.reconstruct):
+        with pytest.raises(UnsupportedQueryError, match="no way back"):
+            query(x)
+    with pytest.raises(UnsupportedQueryError):
+        ELBO().players(gan)[0].loss(x)
+    gan.check()
+    assert gan.formula == "p(x, z) = p(x | z) p(z)"
+    assert gan.decode(torch.zeros(2, 2)).shape == (2, 3)
+
+
+def test_wgan_is_gan_with_another_objective() -> None:
+    wgan = WGAN(3, 2, penalty=5.0, critic_steps=2)
+    assert isinstance(wgan, GAN) and isinstance(wgan.objective, Adversarial)
+    assert isinstance(wgan.objective.loss, Wasserstein) and wgan.objective.loss.weight == 5.0
+    assert [player.steps for player in wgan.objective.players(wgan)] == [2, 1]
+    assert {k: v.shape for k, v in wgan.state_dict().items()} == {
+        k: v.shape for k, v in GAN(3, 2).state_dict().items()
+    }
+
+
+def test_a_conditional_generator_follows_its_context() -> None:
+    gan = GAN(2, 2, context=1)
+    assert gan.sample(5, torch.ones(5, 1)).shape == (5, 2)
+    a, b = gan.sample(5, torch.zeros(5, 1), seed=0), gan.sample(5, torch.ones(5, 1), seed=0)
+    assert not torch.allclose(a, b)
+
+
+@pytest.mark.parametrize("game", [NonSaturating(), Wasserstein(1.0)])
+def test_an_affine_generator_finds_the_mean_and_spread_of_gaussian_data(
+    game: NonSaturating | Wasserstein,
+) -> None:
+    x = 3 + 2 * torch.randn(2000, 1)
+    critic = Critic(1, hidden=(32,))
+    gan = GAN(1, 1, hidden=(), objective=Adversarial(game, critic=critic, critic_steps=2))
+    record = fit(gan, (x - 3) / 4 + 5, steps=300, lr=1e-2, ema=0.99, progress=False, seed=0)
+    draws = gan.sample(20_000)
+    assert abs(float(draws.mean()) - 5) < 0.15  # of a standard deviation 0.5
+    assert abs(float(draws.std()) - 0.5) < 0.15
+    assert set(record.history) == {"critic", "generator"}
+    assert gan.fitted
+
+
+def test_bad_arguments_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="both ≥ 1"):
+        GAN(0)
+    with pytest.raises(ShapeError, match="site 'z'"):
+        GAN(3, 2, prior=GAN(4, 2))

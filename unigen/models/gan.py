@@ -1,0 +1,196 @@
+"""The generative adversarial network: draws without a density.
+
+    z ~ N(0, I),    x = μ + s ⊙ G(z, c)
+
+Notation: x (N, D), z (N, L), c (N, C) context. μ and s are the mean and standard deviation of each feature of the
+data, set by ``fit``, or 0 and 1, so that G works in units of order one. There is no log p(x) and no way back from x to
+z; the critic that trains G belongs to the objective.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, NoReturn, final
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from unigen.densities.density import Density
+from unigen.distributions.implicit import Implicit
+from unigen.distributions.standard import Part, StandardNormal, as_distribution
+from unigen.errors import ArgumentError, NoDensityError, ShapeError, UnsupportedQueryError
+from unigen.logprob import Kind, LogProb
+from unigen.nn.mlp import MLP
+from unigen.objectives.adversarial import Adversarial, Wasserstein
+from unigen.objectives.objective import Objective
+from unigen.program import Program
+from unigen.recipe import Cosine, Recipe
+
+
+@final
+class NoDensity(Density):
+    """Refuses every density query of an implicit model."""
+
+    @property
+    def kind(self) -> Kind:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """There is none."""
+        raise _refusal()
+
+    def log_prob(self, program: Program, x: Tensor, context: Tensor | None = None) -> LogProb:
+        """Refuse.
+
+        Raises:
+            NoDensityError: Always.
+        """
+        raise _refusal(program.name)
+
+
+def _refusal(name: str = "GAN") -> NoDensityError:
+    return NoDensityError(
+        "draws only, no density",
+        program=name,
+        site="x",
+        hint="a two-sample metric on program.sample(n), the log density ratio of its critic "
+        "(critic.log_ratio(x)), or a family with a density (NSF, VAE, Diffusion)",
+    )
+
+
+class GAN(Program):
+    """x = G(z), z ~ N(0, I), trained against a critic; WGAN is the same program with another objective.
+
+    Args:
+        features: D, length of x.
+        latents: L, length of z.
+        prior: p(z): a program, a distribution or a module with differentiable draws; N(0, I) if omitted.
+        hidden: Widths of the generator's hidden layers.
+        generator: Network z, c → (N, D), replacing the perceptron.
+        context: C, features of the context.
+        objective: The game that ``fit`` plays.
+
+    Raises:
+        NoDensityError: From every density query.
+        UnsupportedQueryError: From ``posterior`` and ``encode``.
+
+    References:
+        Goodfellow et al., Generative adversarial nets, 2014.
+
+    Example:
+        >>> gan = GAN(features=64)
+        >>> gan.sample(3).shape
+        torch.Size([3, 64])
+        >>> gan.formula
+        'p(x, z) = p(x | z) p(z)'
+    """
+
+    recipe: ClassVar[Recipe] = Recipe(steps=8000, lr=1e-3, schedule=Cosine(final=0.05), ema=0.999)
+    has_posterior = False
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        latents: int = 16,
+        *,
+        prior: Part | None = None,
+        hidden: Sequence[int] = (256, 256),
+        generator: nn.Module | None = None,
+        context: int = 0,
+        objective: Objective = Adversarial(),
+    ) -> None:
+        if features < 1 or latents < 1:
+            raise ArgumentError(
+                program="GAN", got=f"features={features}, latents={latents}", expected="both ≥ 1"
+            )
+        super().__init__((features,), context=context, objective=objective, density=NoDensity())
+        self.latents = latents
+        self.prior = StandardNormal(latents) if prior is None else prior
+        own = MLP(latents, features, hidden=hidden, activation=nn.LeakyReLU(0.2), context=context)
+        self.generator = own if generator is None else generator
+        self.register_buffer("loc", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+        got = as_distribution(self.prior, self._dummy_context(1)).event_shape
+        if got != (latents,):
+            raise ShapeError(program="GAN", site="z", got=tuple(got), expected=(latents,))
+
+    def model(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Tensor:
+        """Declare z ~ p(z), x = μ + s ⊙ G(z, c)."""
+
+        def push(shape: torch.Size) -> Tensor:
+            raw = self.generator(z, context) if self.context_features else self.generator(z)
+            return (self.loc + self.scale * raw).expand(*shape, *self.event_shape)
+
+        with self.plate(x, n):
+            z = pyro.sample("z", as_distribution(self.prior, context))
+            p = Implicit(self.event_shape, push, batch_shape=z.shape[:-1], name="GAN")
+            return pyro.sample("x", p, obs=x)
+
+    def guide(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> NoReturn:
+        """Refuse: G is not invertible in general.
+
+        Raises:
+            UnsupportedQueryError: Always.
+        """
+        raise UnsupportedQueryError(
+            "no posterior: there is no way back from x to z",
+            program=self.name,
+            site="z",
+            hint="a VAE has one",
+        )
+
+    def surrogate(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Refuse: a GAN cannot be trained as a part by likelihood.
+
+        Raises:
+            NoDensityError: Always.
+        """
+        raise _refusal(self.name)
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Take μ and s from data."""
+        self.loc.copy_(x.mean(0))
+        self.scale.copy_(x.std(0, correction=0).clamp_min(1e-6))
+
+
+class WGAN(GAN):
+    """GAN with the Wasserstein objective and gradient penalty, under the name users look for.
+
+    Args:
+        features: D, length of x.
+        latents: L, length of z.
+        penalty: λ of the gradient penalty.
+        critic_steps: Critic steps for each step of the generator.
+        prior: As for GAN.
+        hidden: As for GAN.
+        generator: As for GAN.
+        context: C, features of the context.
+
+    References:
+        Arjovsky, Chintala & Bottou 2017; Gulrajani et al. 2017.
+    """
+
+    recipe: ClassVar[Recipe] = Recipe(steps=4000, lr=1e-3, schedule=Cosine(final=0.05), ema=0.999)
+
+    def __init__(
+        self,
+        features: int,
+        latents: int = 16,
+        *,
+        penalty: float = 1.0,
+        critic_steps: int = 3,
+        prior: Part | None = None,
+        hidden: Sequence[int] = (256, 256),
+        generator: nn.Module | None = None,
+        context: int = 0,
+    ) -> None:
+        super().__init__(
+            features,
+            latents,
+            prior=prior,
+            hidden=hidden,
+            generator=generator,
+            context=context,
+            objective=Adversarial(Wasserstein(penalty), critic_steps=critic_steps),
+        )
