@@ -186,12 +186,44 @@ def test_wheel_holds_every_source_and_the_type_marker(tmp_path):
 
 
 def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef, text: list[str]) -> int:
-    """Lines of a function that hold code: its docstring, blank lines and comments do not count."""
-    body = function.body
-    documented = ast.get_docstring(function) is not None
-    skipped = range(body[0].lineno, (body[0].end_lineno or 0) + 1) if documented else range(0)
-    numbers = (n for n in range(function.lineno, (function.end_lineno or 0) + 1) if n not in skipped)
-    return sum(1 for n in numbers if text[n - 1].strip() and not text[n - 1].lstrip().startswith("#"))
+    """Lines of code in the body of a function: its docstring, blank lines and comments do not count."""
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    if not body:
+        return 0
+    lines = (text[n - 1].strip() for n in range(body[0].lineno, (function.end_lineno or 0) + 1))
+    return sum(1 for line in lines if line and not line.startswith("#"))
+
+
+def is_face(tree: ast.Module, package: str) -> bool:
+    """Whether an __init__ holds a docstring and, at most, names of its own files, listed in __all__."""
+    if ast.get_docstring(tree) is None:
+        return False
+    for node in tree.body[1:]:
+        own = isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+            (f"{package}.", "__future__")
+        )
+        listed = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        if not own and not listed:
+            return False
+    return True
+
+
+def test_is_face_tells_a_docstring_from_code():
+    assert is_face(
+        ast.parse('"""D."""\nfrom unigen.data.digits import digits\n__all__ = ["digits"]'), "unigen.data"
+    )
+    assert is_face(ast.parse('"""D."""'), "unigen.data")
+    assert not is_face(ast.parse("x = 1"), "unigen.data")
+    assert not is_face(ast.parse('"""D."""\ndef f(): pass'), "unigen.data")
+    assert not is_face(ast.parse('"""D."""\nfrom unigen.nn.mlp import MLP'), "unigen.data")
+
+
+def test_code_lines_counts_the_body():
+    text = (
+        'def f(\n    a,\n    b,\n):\n    """D.\n\n    More.\n    """\n    # why\n\n    a += b\n    return a\n'
+    )
+    (function,) = ast.parse(text).body
+    assert code_lines(function, text.splitlines()) == 2
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=relative)
@@ -201,11 +233,14 @@ def test_house_rules(path):
     assert path.name != "utils.py", "say what the file is about"
     assert len(text) <= 300, f"{len(text)} lines: split the file"
     if path.name == "__init__.py" and path.parent != ROOT / "unigen":
-        assert len(tree.body) == 1 and ast.get_docstring(tree), "a package's __init__ holds a docstring only"
+        package = relative(path.parent).replace("/", ".")
+        assert is_face(tree, package), (
+            "a package's __init__ holds a docstring and at most names of its own files"
+        )
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = code_lines(node, text)
-            assert length <= 50, f"{node.name} has {length} lines of code: aim at 40, split it"
+            assert length <= 45, f"{node.name} has {length} lines of code: aim at 40, split it"
 
 
 def test_no_test_is_skipped_or_expected_to_fail():
