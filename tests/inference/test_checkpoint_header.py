@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 import tracemalloc
 
@@ -149,6 +150,18 @@ def test_forged_headers_are_refused_for_what_they_are(tmp_path, name):
 def test_absurd_header_lengths_are_refused_before_memory_is_taken(tmp_path, length):
     content = length.to_bytes(8, "little") + sealed(*one())[8:]
     assert "header" in refused(tmp_path, content)
+
+
+def test_a_long_header_in_a_long_file_is_refused_unread(tmp_path):
+    """The file is sparse: a gigabyte of nothing behind a length that fits it."""
+    path = tmp_path / "file"
+    path.write_bytes((2**29).to_bytes(8, "little") + sealed(*one())[8:])
+    os.truncate(path, 2**30)
+    tracemalloc.start()
+    with pytest.raises(CheckpointError, match="header's length"):
+        read_checkpoint(path)
+    assert tracemalloc.get_traced_memory()[1] <= 2**20
+    tracemalloc.stop()
 
 
 def test_booleans_that_are_neither_are_refused(tmp_path):

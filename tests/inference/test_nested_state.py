@@ -93,6 +93,12 @@ def test_types_are_not_confused():
         0: {True: "x", 2: "y", "2": "z", None: 0, 1.5: 1, (1, "a"): 2},
     }
     assert identical(through_text(state), state)
+    kinds = {
+        "counter": collections.Counter([3, 3, 5]),
+        "ordered": collections.OrderedDict(b=1, a=2),
+        "dict": {3: 2},
+    }
+    assert identical(through_text(kinds), kinds)
     special = {"f": [math.inf, -math.inf, math.nan, 5e-324, 1.7976931348623157e308, 0.1 + 0.2]}
     assert identical(through_text(special), special)
 

@@ -268,12 +268,10 @@ def _typed_errors(path: str | os.PathLike[str], action: str) -> Iterator[None]:
             hint = "free space, or another folder"
         elif code in (errno.EACCES, errno.EPERM, errno.EROFS):
             hint = f"a folder you may {action} in"
-        elif code == errno.EISDIR:
-            hint = "a file in that folder"
+        elif code in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+            hint = "the name of a file that is there" if action == "read" else "a file in an existing folder"
         else:
-            hint = {errno.ENOENT: "an existing folder and file"}.get(
-                code or 0, "another path, or free memory"
-            )
+            hint = "another path, or free memory"
         kept = "; the file before it, if any, is intact" if action == "write" else ""
         reason = getattr(error, "strerror", None) or f"{type(error).__name__} {error!s:.200}".strip()
         message = f"Cannot {action} it: {reason}{kept}"
