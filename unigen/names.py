@@ -53,6 +53,12 @@ PARTS: dict[str, str] = {
     "VPLinear": "unigen.dynamics.schedule",
     "VPCosine": "unigen.dynamics.schedule",
     "LogLinearSNR": "unigen.dynamics.schedule",
+    "X0": "unigen.dynamics.prediction",
+    "Eps": "unigen.dynamics.prediction",
+    "V": "unigen.dynamics.prediction",
+    "Score": "unigen.dynamics.prediction",
+    "Velocity": "unigen.dynamics.prediction",
+    "SubsampledELBO": "unigen.objectives.denoising",
     "Cosine": "unigen.recipe",
 }
 

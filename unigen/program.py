@@ -24,6 +24,7 @@ from unigen import queries
 from unigen.autoguide import AmortisedNormal
 from unigen.checks import check_context, check_data
 from unigen.distributions.program import ProgramDistribution
+from unigen.distributions.standard import labelled
 from unigen.errors import ArgumentError, NoDensityError
 from unigen.formula import describe
 from unigen.logprob import Kind, LogProb
@@ -236,7 +237,7 @@ class Program(ProgramModule):
     def distribution(self, context: Tensor | None = None) -> TorchDistribution:
         """Return p(x | c) as a distribution with ``kind``, rebuilt per call: the exact marginal where known."""
         if self.has_marginal:
-            return self.marginal(context)
+            return labelled(self.marginal(context), self.name)
         return ProgramDistribution(self, context)
 
     sample = queries.sample

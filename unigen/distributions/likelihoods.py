@@ -114,6 +114,7 @@ class Gaussian(Likelihood):
                 hint="Gaussian('per_feature', features=64)",
             )
         self.mode, self.floor = scale, floor
+        self.scale, self.features = scale, features
         self.parameters_per_feature = 2 if scale == "network" else 1
         sizes = {"learned": 1, "per_feature": features or 1}
         if isinstance(scale, str) and scale in sizes:

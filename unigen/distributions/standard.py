@@ -37,6 +37,17 @@ class StandardNormal(nn.Module):
         return dist.Normal(self.loc, torch.ones_like(self.loc)).to_event(1)
 
 
+def labelled(distribution: TorchDistribution, label: str) -> TorchDistribution:
+    """Return a distribution that carries a name for formulas, ``p_NSF(z)``, through ``expand``."""
+    plain = distribution.expand
+
+    def expand(batch_shape: torch.Size, _instance: object = None) -> TorchDistribution:
+        return labelled(plain(batch_shape, _instance), label)
+
+    distribution.label, distribution.expand = label, expand  # pyright: ignore[reportAttributeAccessIssue]
+    return distribution
+
+
 Part = Any  # a Program, a distribution, or a callable (context) -> distribution
 
 

@@ -125,7 +125,7 @@ def write_report(results: Results, out: Path) -> Path:
         f'<a href="#{slug(row["name"])}">{html.escape(row["name"])}</a> ' for row in rows if row["family"]
     )
     atlas = _image(
-        atlas_figure(results), "families and the theorems that link them; measured ones are drawn solid"
+        atlas_figure(results), "families and the theorems that link them; filled: measured on the fitted programs below"
     )
     page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>unigen: {results["data"]}</title>
