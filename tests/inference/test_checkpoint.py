@@ -208,7 +208,13 @@ def test_tensors_the_format_cannot_hold_are_named_and_nothing_is_written(path, t
 def test_what_is_not_a_file_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    cases = {"": "Is a directory", "none": "No such file", "fifo": "a device or a pipe", "loop": "symbolic", "a\0b": "null"}
+    cases = {
+        "": "Is a directory",
+        "none": "No such file",
+        "fifo": "a device or a pipe",
+        "loop": "symbolic",
+        "a\0b": "null",
+    }
     for name, words in cases.items():
         with pytest.raises(CheckpointError, match=words) as caught:
             read_checkpoint(f"{tmp_path}/{name}")
