@@ -97,3 +97,26 @@ def test_free_spot_avoids_what_is_there() -> None:
     taken = [((0.0, 0.0), (1.0, 1.0))]
     assert free_spot([(0.2, 0.0), (2.0, 0.0), (3.0, 0.0)], (0.5, 0.5), taken) == (2.0, 0.0)
     assert free_spot([(0.2, 0.0), (0.1, 0.0)], (0.5, 0.5), taken) == (0.2, 0.0)
+
+
+def test_boxes_of_a_crowded_page_do_not_overlap() -> None:
+    """Sixteen boxes fill a third of the page; without being pushed apart some overlap from every start."""
+    graph = nx.star_graph(15)
+    positions = np.array(list(lay(graph, (4.6, 3.0)).values()))
+    for i in range(len(positions)):
+        assert (np.abs(positions[:i] - positions[i]) >= np.array(BOX)).any(axis=1).all()
+
+
+def test_the_most_readable_of_several_starts_is_kept() -> None:
+    graph = nx.petersen_graph()
+    edges, sizes = list(graph.edges), np.tile(BOX, (10, 1))
+    first, best = (
+        cost(
+            np.array(list(place(graph, dict.fromkeys(graph, BOX), (6.0, 5.0), tries=tries).values())),
+            edges,
+            sizes,
+            (6.0, 5.0),
+        )
+        for tries in (1, 40)
+    )
+    assert best < first - 1
