@@ -116,7 +116,7 @@ def test_stages_within_a_step_keep_their_order_on_an_uneven_grid(method):
     assert slope(counts, errors) == pytest.approx(2.0, abs=0.1)
 
 
-@pytest.mark.parametrize("method", ["dopri5", "dopri8"])
+@pytest.mark.parametrize("method", ["dopri5", "dopri8", "bosh3"])
 def test_adaptive_methods_meet_their_tolerance_both_ways(method):
     x = torch.rand(4, 2, dtype=torch.float64)
     there = integrate_ode(lambda t, y: t * y, x, 0.0, 1.0, 1e-8, 1e-8, method)
@@ -252,3 +252,13 @@ def test_misuse_is_refused():
 def test_an_ode_that_blows_up_says_so():
     with pytest.raises(DivergedError, match="gave up"):
         integrate_ode(lambda t, y: y**2, torch.ones(1, dtype=torch.float64), 0.0, 1.5)
+
+
+def test_an_adaptive_method_never_leaves_the_interval():
+    seen = []
+    for t0, t1 in ((0.0, 1.0), (1.0, 0.0)):
+        integrate_ode(
+            lambda t, y: (seen.append(float(t)), 1e-4 * torch.sqrt(t))[1].expand_as(y), torch.ones(3), t0, t1
+        )
+    assert min(seen) == 0.0
+    assert max(seen) == 1.0

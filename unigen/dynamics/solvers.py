@@ -20,7 +20,8 @@ from unigen.errors import ArgumentError, DivergedError, DTypeError, EmptyDataErr
 
 _ITO = ("euler", "milstein", "srk")
 _STRATONOVICH = ("heun", "midpoint", "euler_heun", "reversible_heun")
-_ODE = ("dopri5", "dopri8", "euler", "midpoint", "heun2", "heun3", "rk4")
+_ADAPTIVE = ("dopri5", "dopri8", "bosh3")
+_ODE = (*_ADAPTIVE, "euler", "midpoint", "heun2", "heun3", "rk4")
 
 
 def _grid(times: Tensor | Sequence[float], x: Tensor) -> Tensor:
@@ -149,16 +150,17 @@ class ODESolution:
 
 
 class _Counted(nn.Module):
-    """A right-hand side that counts its calls."""
+    """A right-hand side that counts its calls and is never asked for a time outside the interval."""
 
-    def __init__(self, f: Callable[[Tensor, Any], Any]) -> None:
+    def __init__(self, f: Callable[[Tensor, Any], Any], times: Tensor) -> None:
         super().__init__()
         self.f, self.calls = f, 0
+        self.low, self.high = times.min(), times.max()
 
     def forward(self, t: Tensor, x: Any) -> Any:
         """dx/dt."""
         self.calls += 1
-        return self.f(t, x)
+        return self.f(torch.clamp(t, self.low, self.high), x)
 
 
 def integrate_ode(
@@ -183,7 +185,7 @@ def integrate_ode(
         t1: Time of the end.
         rtol: Relative error a step, ignored by methods of fixed step.
         atol: Absolute error a step, ignored by methods of fixed step.
-        method: ``dopri5`` or ``dopri8``; of fixed step (give ``options={"step_size": h}``): ``euler``,
+        method: ``dopri5``, ``dopri8`` or ``bosh3``; of fixed step (give ``options={"step_size": h}``): ``euler``,
             ``midpoint``, ``heun2``, ``heun3``, ``rk4``.
         options: Options of the method.
         at: Times from t0 to t1 at which to report the state.
@@ -207,7 +209,9 @@ def integrate_ode(
         raise ArgumentError("tolerances must be positive", got=f"rtol={rtol}, atol={atol}", expected="> 0")
     state = x[0] if isinstance(x, tuple) else x
     times = _grid((t0, t1) if at is None else at, state)
-    counted = _Counted(f)
+    counted = _Counted(f, times)
+    # An adaptive method would step past the end and interpolate back: make it stop at every time asked for.
+    options = {"step_t": times, **(options or {})} if method in _ADAPTIVE else options
     settings: dict[str, Any] = {"rtol": rtol, "atol": atol, "method": method, "options": options}
     try:
         if adjoint is None:

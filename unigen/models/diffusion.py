@@ -48,7 +48,7 @@ class Diffusion(Program):
         blocks: Its number of blocks.
         context: C, features of the context.
         start: Smallest time; by default 0, or 1e-3 where the schedule has no noise at 0.
-        each: Standardise every feature by its own scale, rather than all by one.
+        each: Standardise every feature by its own scale, rather than all by one (images).
         objective: What ``fit`` minimises by default: −ELBO in nats.
         sampler: How draws are made by default.
         density: How ``log_prob`` is computed by default.
@@ -87,7 +87,7 @@ class Diffusion(Program):
         blocks: int = 3,
         context: int = 0,
         start: float | None = None,
-        each: bool = True,
+        each: bool = False,
         objective: Objective = DenoisingScoreMatching(),
         sampler: Sampler = ReverseSDE(),
         density: Density = ProbabilityFlow(),
