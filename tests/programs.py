@@ -7,7 +7,17 @@ import torch
 from pyro import distributions as dist
 from torch import Tensor, nn
 
+from unigen.inference.step import EagerStep
+from unigen.inference.tracing import trace_step
+from unigen.objectives.objective import Objective
 from unigen.program import Program
+
+
+def traces_with_symbolic_batch(program: Program, objective: Objective, x: Tensor) -> bool:
+    """Whether a whole step of an objective is one graph that holds for every batch size."""
+    player = objective.players(program)[0]
+    step = EagerStep(player.loss, player.parameters, torch.optim.Adam(player.parameters.values()))
+    return trace_step(step, [x, None], True)[0].symbolic([x])
 
 
 class Toy(Program):

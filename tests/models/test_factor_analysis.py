@@ -10,11 +10,14 @@ import torch
 from sklearn import decomposition
 
 from tests import problems
+from tests.programs import traces_with_symbolic_batch
 from unigen.data.digits import digits
 from unigen.errors import ArgumentError, NonFiniteError
 from unigen.models.factor_analysis import FactorAnalysis
 from unigen.models.ppca import PPCA
-from unigen.objectives.elbo import elbo
+from unigen.objectives.elbo import ELBO, elbo
+from unigen.objectives.iwae import IWAE
+from unigen.objectives.likelihood import MaximumLikelihood
 
 
 def random_fa(d: int = 6, q: int = 2) -> FactorAnalysis:
@@ -114,3 +117,8 @@ def test_constant_features():
 def test_refuses_options(bad):
     with pytest.raises(ArgumentError):
         FactorAnalysis(4, **bad)
+
+
+@pytest.mark.parametrize("objective", [MaximumLikelihood(), ELBO(), IWAE(3)])
+def test_losses_trace_with_a_symbolic_batch(objective):
+    assert traces_with_symbolic_batch(FactorAnalysis(5, 2), objective, torch.randn(8, 5))

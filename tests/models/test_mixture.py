@@ -11,10 +11,13 @@ from pyro.infer import TraceEnum_ELBO, config_enumerate
 from sklearn import mixture
 
 from tests import problems
+from tests.programs import traces_with_symbolic_batch
 from unigen.data.digits import digits
 from unigen.errors import ArgumentError, ShapeError
 from unigen.logprob import Kind
 from unigen.models.mixture import GaussianMixture
+from unigen.objectives.elbo import ELBO
+from unigen.objectives.iwae import IWAE
 from unigen.objectives.likelihood import MaximumLikelihood
 from unigen.traces import log_weights
 
@@ -169,3 +172,11 @@ def test_refuses_too_few_or_constant_data():
         gm.em_step(torch.randn(3, 2))
     with pytest.raises(ArgumentError, match="singular"):
         gm.em_step(torch.ones(9, 2))
+
+
+@pytest.mark.parametrize("objective", [MaximumLikelihood(), ELBO(), IWAE(3)])
+@pytest.mark.parametrize("covariance", COVARIANCES)
+def test_losses_trace_with_a_symbolic_batch(objective, covariance):
+    assert traces_with_symbolic_batch(
+        GaussianMixture(5, 3, covariance=covariance), objective, torch.randn(8, 5)
+    )

@@ -10,11 +10,13 @@ import torch
 from sklearn import decomposition
 
 from tests import problems
+from tests.programs import traces_with_symbolic_batch
 from unigen.data.digits import digits
 from unigen.errors import ArgumentError
 from unigen.logprob import Kind
 from unigen.models.ppca import PPCA
 from unigen.objectives.elbo import ELBO, elbo
+from unigen.objectives.iwae import IWAE
 from unigen.objectives.likelihood import EM, MaximumLikelihood
 from unigen.traces import log_weights
 
@@ -167,3 +169,8 @@ def test_refuses_data_on_a_plane():
     assert torch.equal(ppca.weight, before)
     with pytest.raises(ArgumentError, match="no maximum"):
         ppca.solve(torch.ones(1, 5))
+
+
+@pytest.mark.parametrize("objective", [MaximumLikelihood(), ELBO(), IWAE(3)])
+def test_losses_trace_with_a_symbolic_batch(objective):
+    assert traces_with_symbolic_batch(PPCA(5, 2), objective, torch.randn(8, 5))

@@ -16,6 +16,8 @@ import torch
 from pyro import distributions as dist
 from torch import Tensor
 
+from unigen.distributions.dense_normal import DenseNormal
+
 
 def capacitance(weight: Tensor, noise: Tensor) -> Tensor:
     """Return the Cholesky factor of M = I + WᵀΨ⁻¹W, shape (..., q, q).
@@ -36,9 +38,7 @@ def posterior_mean(weight: Tensor, noise: Tensor, centred: Tensor) -> Tensor:
     return (projected @ torch.cholesky_inverse(capacitance(weight, noise)))[..., 0, :]
 
 
-def linear_gaussian_posterior(
-    weight: Tensor, mean: Tensor, noise: Tensor, x: Tensor
-) -> dist.MultivariateNormal:
+def linear_gaussian_posterior(weight: Tensor, mean: Tensor, noise: Tensor, x: Tensor) -> DenseNormal:
     """Return p(z | x) = N(m, M⁻¹), batch shape (N,) for x of shape (N, D).
 
     Args:
@@ -49,7 +49,7 @@ def linear_gaussian_posterior(
     """
     covariance = torch.cholesky_inverse(capacitance(weight, noise))
     loc = posterior_mean(weight, noise, x - mean)
-    return dist.MultivariateNormal(loc, scale_tril=torch.linalg.cholesky(covariance))
+    return DenseNormal(loc, scale_tril=torch.linalg.cholesky(covariance))
 
 
 def principal_axes(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

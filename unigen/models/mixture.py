@@ -16,6 +16,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from unigen.distributions.clusters import COVARIANCES, factorise, k_means, moments
+from unigen.distributions.dense_normal import DenseNormal
 from unigen.errors import ArgumentError, ShapeError
 from unigen.objectives.likelihood import EM
 from unigen.objectives.objective import Objective
@@ -99,7 +100,7 @@ class GaussianMixture(Program):
         if self.covariance == "diagonal":
             return dist.Normal(means, self.log_scales[pick].exp()).to_event(1)
         scale_tril = self.scale_tril[pick]
-        return dist.MultivariateNormal(means, scale_tril=scale_tril.expand(*means.shape, means.shape[-1]))
+        return DenseNormal(means, scale_tril=scale_tril.expand(*means.shape, means.shape[-1]))
 
     def model(self, x: Tensor | None = None, n: int = 1) -> Tensor:
         """Declare p(x, z)."""
