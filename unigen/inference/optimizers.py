@@ -55,23 +55,14 @@ def rehearse(optimizer: torch.optim.Optimizer, params: Sequence[Tensor]) -> list
     Args:
         optimizer: Left untouched.
         params: The parameters that get a gradient.
-
-    Raises:
-        Untraceable: The state holds changing Python numbers, which a trace would freeze.
     """
     groups = group_of(optimizer, params)
     copies = [p.detach().clone() for p in params]
     twin = _twin(optimizer, copies, groups, [group["lr"] for group in optimizer.param_groups])
-    seen = []
-    for _ in range(2):
-        for copy in copies:
-            copy.grad = torch.zeros_like(copy)
-        _run(twin)
-        states = [dict(twin.state.get(copy, {})) for copy in copies]
-        seen.append([_plain(state) for state in states] + [_plain(group) for group in twin.param_groups])
-    if seen[0] != seen[1]:
-        raise Untraceable(f"{type(optimizer).__name__} keeps Python numbers that change with every step")
-    return states
+    for copy in copies:
+        copy.grad = torch.zeros_like(copy)
+    _run(twin)
+    return [dict(twin.state.get(copy, {})) for copy in copies]
 
 
 def group_of(optimizer: torch.optim.Optimizer, params: Sequence[Tensor]) -> list[int]:
@@ -102,6 +93,9 @@ def traced_update(
 
     Returns:
         The new state of each parameter.
+
+    Raises:
+        Untraceable: The optimiser changes Python numbers, which a trace would freeze.
     """
     twin = _twin(optimizer, params, groups, rates)
     for group in twin.param_groups:
@@ -109,10 +103,10 @@ def traced_update(
     for p, grad, state in zip(params, grads, states, strict=True):
         p.grad = grad
         twin.state[p] = {name: _working_copy(name, value) for name, value in state.items()}
-    before = [_plain(twin.state[p]) for p in params]
+    before = _numbers(twin)
     with patch.object(torch.compiler, "_is_compiling_flag", True), _TensorScalars():
         _run(twin)
-    if before != [_plain(twin.state[p]) for p in params]:
+    if before != _numbers(twin):
         raise Untraceable(f"{type(optimizer).__name__} keeps Python numbers that change with every step")
     return [dict(twin.state[p]) for p in params]
 
@@ -145,8 +139,10 @@ def _working_copy(name: str, value: Any) -> Any:
     return value.to(torch.float64, copy=True) if name == "step" and value.dim() == 0 else value.clone()
 
 
-def _plain(entries: State) -> State:
-    return {name: v for name, v in entries.items() if name != "params" and not _holds_tensor(v)}
+def _numbers(twin: Any) -> list[State]:
+    """Return what a trace of the optimiser would freeze."""
+    entries = [*twin.state.values(), *twin.param_groups]
+    return [{k: v for k, v in entry.items() if k != "params" and not _holds_tensor(v)} for entry in entries]
 
 
 def _holds_tensor(value: Any) -> bool:

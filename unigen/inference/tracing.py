@@ -83,8 +83,8 @@ class Traced:
 
     def fits(self, batch: Sequence[Tensor]) -> bool:
         """Return whether the trace holds for tensors like these."""
-        if len(batch) != len(self.batch) or any(b.dim() and b.shape[0] < 2 for b in batch):
-            return False  # sizes 0 and 1 broadcast, which a trace assumes its symbols do not
+        if len(batch) != len(self.batch):
+            return False
         same = all(
             b.dim() == f.dim() and (b.dtype, b.device, b.shape[1:]) == (f.dtype, f.device, f.shape[1:])
             for b, f in zip(batch, self.batch, strict=True)
@@ -119,7 +119,8 @@ def trace_step(step: Step, batch: Sequence[Tensor | None], update: bool) -> tupl
     moving = [_symbolic(mode, b) for b in batch if b is not None]
     with untouched(step.loss), mode, quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        graph = make_fx(program, decomposition_table=get_decompositions(_DECOMPOSED))(*still, *moving)
+        table: Any = get_decompositions(_DECOMPOSED)
+        graph = make_fx(program, decomposition_table=table)(*still, *moving)
         changed = [key for d, key, value in frozen if not unchanged(d, key, value)]
     if changed:
         raise Untraceable(f"the loss changes its attribute '{changed[0]}' as it runs; make it a buffer")

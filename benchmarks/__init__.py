@@ -1,0 +1,1 @@
+"""unigen beside its peers, measured in one process and reported as ratios."""
