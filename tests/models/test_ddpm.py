@@ -129,12 +129,12 @@ def test_it_is_a_program_like_any_other():
 
 
 def test_standardisation_is_part_of_the_model():
-    program = gaussian_ddpm(LogLinearSNR(1e5, 1e-5), 2000)  # the gap of 200 steps is .33 nats
+    program = gaussian_ddpm(LogLinearSNR(1e5, 1e-5), 500)  # its gap is .13 nats
     x = 5 + 3 * torch.randn(2000, 1, dtype=torch.float64)
     program.initialise(x)
     truth = torch.distributions.Normal(program.denoiser.loc, program.denoiser.scale).log_prob(x).mean()
     bound = program.log_prob(x).mean()
-    assert abs(bound.value - float(truth)) < 0.06 + 5 * bound.monte_carlo
+    assert abs(bound.value - float(truth)) < 0.2 + 5 * bound.monte_carlo
     assert abs(float(program.sample(400).mean()) - 5) < 5 * 3 / math.sqrt(400) + 0.2
 
 
