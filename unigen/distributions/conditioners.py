@@ -16,13 +16,14 @@ from unigen.distributions.zuko_adapter import MLP, MaskedMLP
 from unigen.errors import ArgumentError, ContextError
 
 
-def join(x: Tensor, context: Tensor | None, features: int) -> Tensor:
-    """Append the context to x along the last dimension, leading dimensions broadcast.
+def join(x: Tensor, context: Tensor | None, features: int, limit: float | None = None) -> Tensor:
+    """Clip x to ±limit and append the context to x along the last dimension, leading dimensions broadcast.
 
     Args:
         x: Tensor (..., D).
         context: Tensor (..., C) or None.
         features: C, zero for an unconditional network.
+        limit: Largest |x| that is passed on, or None.
 
     Returns:
         Tensor (..., D + C).
@@ -30,6 +31,7 @@ def join(x: Tensor, context: Tensor | None, features: int) -> Tensor:
     Raises:
         ContextError: A context is missing, unwanted, or of another width than C.
     """
+    x = x if limit is None else x.clamp(-limit, limit)
     if context is None:
         if features:
             raise ContextError(site="context", got=None, expected=f"(..., {features})")
@@ -62,6 +64,8 @@ class MaskedConditioner(nn.Module):
         inputs: Numbers that encode one feature (K for one-hot codes); the input is then (..., D · inputs).
         activation: Constructor of the nonlinearity.
         gain: Factor on the initial weights of the last layer; small values start near the identity.
+        limit: The network sees x clipped to ±limit, so that a bijection stays well conditioned far out; None
+            leaves x as it is.
 
     Raises:
         ArgumentError: A size below one, or an order that is no permutation.
@@ -81,6 +85,7 @@ class MaskedConditioner(nn.Module):
         inputs: int = 1,
         activation: Callable[[], nn.Module] = nn.ReLU,
         gain: float = 1.0,
+        limit: float | None = None,
     ) -> None:
         super().__init__()
         if min(features, parameters, inputs) < 1 or context < 0 or any(width < 1 for width in hidden):
@@ -88,6 +93,7 @@ class MaskedConditioner(nn.Module):
                 site="features, parameters, hidden", got=(features, parameters, tuple(hidden)), expected="sizes ≥ 1"
             )
         self.features, self.parameters_per_feature, self.context = features, parameters, context
+        self.limit = limit
         self.inputs_per_feature = inputs
         self.order = tuple(range(features)) if order is None else tuple(int(i) for i in order)
         if sorted(self.order) != list(range(features)):
@@ -116,14 +122,14 @@ class MaskedConditioner(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the parameters of all features, shape (..., D, P), given x (..., D · inputs)."""
-        joined = join(x, context, self.context)
+        joined = join(x, context, self.context, self.limit)
         if self.net is None:
             return self.constant.expand(*joined.shape[:-1], 1, self.parameters_per_feature)
         return self.net(joined).unflatten(-1, (self.features, self.parameters_per_feature))
 
     def feature(self, x: Tensor, context: Tensor | None, i: int) -> Tensor:
         """Return the parameters of feature i only, shape (..., P); the last layer is evaluated on P rows."""
-        joined = join(x, context, self.context)
+        joined = join(x, context, self.context, self.limit)
         if self.net is None:
             return self.constant.expand(*joined.shape[:-1], self.parameters_per_feature)
         rows = slice(i * self.parameters_per_feature, (i + 1) * self.parameters_per_feature)
@@ -144,6 +150,7 @@ class PlainConditioner(nn.Module):
         hidden: Widths of the hidden layers.
         activation: Constructor of the nonlinearity.
         gain: Factor on the initial weights of the last layer.
+        limit: The network sees x clipped to ±limit; None leaves x as it is.
     """
 
     def __init__(
@@ -156,14 +163,16 @@ class PlainConditioner(nn.Module):
         hidden: Sequence[int] = (64, 64),
         activation: Callable[[], nn.Module] = nn.ReLU,
         gain: float = 1.0,
+        limit: float | None = None,
     ) -> None:
         super().__init__()
         self.features, self.parameters_per_feature, self.context = features, parameters, context
+        self.limit = limit
         self.net = MLP(inputs + context, features * parameters, hidden, activation=activation)
         _shrink(self.net[-1], gain)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the parameters, shape (..., D, P), given x (..., inputs)."""
-        return self.net(join(x, context, self.context)).unflatten(
+        return self.net(join(x, context, self.context, self.limit)).unflatten(
             -1, (self.features, self.parameters_per_feature)
         )

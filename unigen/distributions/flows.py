@@ -9,8 +9,7 @@ density lives on [0, 1]^D exactly.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pyro.distributions as dist
 import torch
@@ -19,86 +18,20 @@ from torch.distributions import Transform, constraints
 
 from unigen.distributions.conditioners import MaskedConditioner, PlainConditioner
 from unigen.distributions.flow import FlowDistribution
-from unigen.distributions.transforms import (
-    Additive,
-    Affine,
-    Autoregressive,
-    Coupling,
-    Elementwise,
-    Spline,
-    UnitSpline,
-    Univariate,
+from unigen.distributions.flow_steps import (
+    AutoregressiveStep,
+    CouplingStep,
+    ElementwiseStep,
+    Step,
+    coupling_mask,
 )
+from unigen.distributions.transforms import Additive, Affine, Spline, Univariate
 from unigen.distributions.zuko_adapter import ComposedTransform
 from unigen.errors import ArgumentError, ContextError
 
 SUPPORTS = {"real": constraints.real_vector, "unit": constraints.independent(constraints.unit_interval, 1)}
 GAIN = 0.1  # factor on the last layers' initial weights: every transform starts near the identity
-
-
-class Step(nn.Module, ABC):
-    """One bijection of a flow, as a module."""
-
-    @abstractmethod
-    def forward(self, context: Tensor | None = None) -> Transform:
-        """Return the transform of this step for a context (..., C)."""
-
-
-class ElementwiseStep(Step):
-    """Free parameters, no network: z_i = f(x_i; φ_i).
-
-    Args:
-        features: D.
-        univariate: f, or None for the spline and quantile function that map (0, 1) to the reals.
-        bins: Bins of that spline.
-    """
-
-    def __init__(self, features: int, univariate: Univariate | None = None, *, bins: int = 8) -> None:
-        super().__init__()
-        self.univariate, self.bins = univariate, bins
-        size = Spline(bins).size if univariate is None else univariate.size
-        self.phi = nn.Parameter(torch.zeros(features, size))
-
-    def forward(self, context: Tensor | None = None) -> Transform:
-        """Return the transform."""
-        return UnitSpline(self.phi, self.bins) if self.univariate is None else Elementwise(self.univariate, self.phi)
-
-
-class AutoregressiveStep(Step):
-    """z_i = f(x_i; φ_i(x_{<i}, c)) with a masked network."""
-
-    def __init__(self, net: MaskedConditioner, univariate: Univariate) -> None:
-        super().__init__()
-        self.net, self.univariate = net, univariate
-
-    def forward(self, context: Tensor | None = None) -> Transform:
-        """Return the transform."""
-        return Autoregressive(self.net, self.univariate, context)
-
-
-class CouplingStep(Step):
-    """z_a = x_a, z_b = f(x_b; φ(x_a, c)).
-
-    Args:
-        mask: Boolean (D,), true for the features a that stay.
-        univariate: f.
-        make: Builds the network from (inputs, features).
-    """
-
-    a: Tensor
-    b: Tensor
-    back: Tensor
-
-    def __init__(self, mask: Tensor, univariate: Univariate, make: Callable[[int, int], PlainConditioner]) -> None:
-        super().__init__()
-        a, b = mask.nonzero()[:, 0], (~mask).nonzero()[:, 0]
-        self.univariate, self.net = univariate, make(a.shape[0], b.shape[0])
-        for name, index in (("a", a), ("b", b), ("back", torch.argsort(torch.cat((a, b))))):
-            self.register_buffer(name, index, persistent=False)
-
-    def forward(self, context: Tensor | None = None) -> Transform:
-        """Return the transform."""
-        return Coupling(self.net, self.univariate, context, (self.a, self.b, self.back))
+LIMIT = 10.0  # networks see data clipped to ± this: no data in unit scale get there, and far out the map is tame
 
 
 class Flow(nn.Module):
@@ -169,14 +102,6 @@ def _check(features: int, context: int, transforms: int, support: str) -> None:
         )
 
 
-def coupling_mask(features: int, t: int) -> Tensor:
-    """Return the features that stay in step t: alternating at first, then fixed random halves and complements."""
-    if t < 2 or features < 4:
-        return torch.arange(features) % 2 == t % 2
-    generator = torch.Generator().manual_seed(t // 2)
-    return torch.randperm(features, generator=generator) % 2 == t % 2
-
-
 def _first(features: int, support: str, bins: int = 8) -> Step:
     return ElementwiseStep(features, Affine() if support == "real" else None, bins=bins)
 
@@ -189,7 +114,9 @@ def _coupling(
         return _autoregressive(1, univariate, transforms, context, hidden, support)
 
     def make(inputs: int, outputs: int) -> PlainConditioner:
-        return PlainConditioner(inputs, outputs, univariate.size, context=context, hidden=hidden, gain=GAIN)
+        return PlainConditioner(
+            inputs, outputs, univariate.size, context=context, hidden=hidden, gain=GAIN, limit=LIMIT
+        )
 
     steps = [CouplingStep(coupling_mask(features, t), univariate, make) for t in range(transforms)]
     return Flow(features, [_first(features, support), *steps], context=context, support=support)
@@ -202,8 +129,9 @@ def _autoregressive(
     steps: list[Step] = [_first(features, support)]
     for t in range(transforms):
         order = range(features) if t % 2 == 0 else range(features - 1, -1, -1)
+        limit = LIMIT if hidden else None  # an affine autoregression is exact everywhere
         net = MaskedConditioner(
-            features, univariate.size, context=context, hidden=hidden, order=order, gain=GAIN
+            features, univariate.size, context=context, hidden=hidden, order=order, gain=GAIN, limit=limit
         )
         steps.append(AutoregressiveStep(net, univariate))
     return Flow(features, steps, context=context, support=support)
