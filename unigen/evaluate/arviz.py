@@ -6,7 +6,8 @@ draw = S.
 
 ``log_likelihood`` is the marginal log p(x_i | θ_s), never the conditional log p(x_i | z_i), which would make
 leave-one-out predictions of a latent that has seen x_i. Where θ is a point it is the same for every draw. Its
-``kind`` attribute says what the number is; programs without a normalised density have no such group.
+``kind`` attribute says what the number is, as that of ``lp`` does; programs without a normalised density have no such
+group.
 """
 
 from __future__ import annotations
@@ -20,81 +21,90 @@ import torch
 from torch import Tensor
 
 from unigen.errors import ArgumentError, NoDensityError
+from unigen.evaluate.arviz_groups import Arrays, Variable, build
 from unigen.logprob import Kind
 from unigen.program import Program
 from unigen.queries import evaluating, seeded
-from unigen.traces import draw, site_log_prob
+from unigen.traces import Node, draw, kind_of, site_log_prob
 
-Arrays = dict[str, np.ndarray]
+Draws = list[dict[str, Tensor]]
 
 
 def _array(x: Tensor) -> np.ndarray:
     return x.detach().cpu().numpy()
 
 
-def _stack(draws: list[dict[str, Tensor]]) -> Arrays:
+def _stack(draws: Draws) -> Arrays:
     """Stack S draws of each variable into (chain=1, draw=S, ...)."""
-    return {name: _array(torch.stack([d[name] for d in draws]))[None] for name in (draws[0] if draws else {})}
+    return {name: _array(torch.stack([d[name] for d in draws]))[None] for name in draws[0]}
+
+
+def _joint(nodes: Mapping[str, Node]) -> Tensor:
+    """Return log density of all sites together, shape ()."""
+    return torch.stack([site_log_prob(node).sum() for node in nodes.values()]).sum()
 
 
 def _posterior(
     program: Program, x: Tensor, c: Tensor | None, samples: int
-) -> dict[str, list[dict[str, Tensor]]]:
-    """Draw latents from the guide S times, and what follows from each draw."""
-    names = [site.name for site in program.structure.latents]
-    groups: dict[str, list[dict[str, Tensor]]] = {
-        "posterior": [],
-        "sample_stats": [],
-        "posterior_predictive": [],
-    }
+) -> tuple[dict[str, Draws], dict[str, Kind]]:
+    """Draw latents from the guide S times, and what follows from each draw; and the kinds of ``lp`` and log p(x | θ)."""
+    names = [site.name for site in program.structure.latents] if program.has_posterior else []
     shared_only = bool(names) and not any(site.local for site in program.structure.latents)
+    groups: dict[str, Draws] = {}
+    kinds: dict[str, Kind] = {}
     n, site = x.shape[0], program.observed
     for _ in range(samples):
         q = draw(functools.partial(program.guide, x, c, n)) if names else {}
         values = {name: q[name]["value"] for name in names if name in q}
         fresh = draw(functools.partial(program.model, None, c, n), values)
-        groups["posterior_predictive"].append({site: fresh[site]["value"]})
+        groups.setdefault("posterior_predictive", []).append({site: fresh[site]["value"]})
         if not values:
             continue
-        groups["posterior"].append(values)
+        groups.setdefault("posterior", []).append(values)
+        nodes = draw(functools.partial(program.model, x, c, n), values)
         try:
-            terms = {
-                k: site_log_prob(node)
-                for k, node in draw(functools.partial(program.model, x, c, n), values).items()
-            }
+            lp, log_q = _joint(nodes), _joint({name: q[name] for name in values})
         except NoDensityError:
             continue
-        log_q = torch.stack([site_log_prob(q[name]).sum() for name in values]).sum()
-        groups["sample_stats"].append(
-            {"lp": torch.stack([t.sum() for t in terms.values()]).sum(), "log_q": log_q}
-        )
-        if shared_only:
-            groups.setdefault("log_likelihood", []).append({site: terms[site]})
-    return groups
+        groups.setdefault("sample_stats", []).append({"lp": lp, "log_q": log_q})
+        kinds["lp"] = functools.reduce(Kind.__add__, (kind_of(node["fn"]) for node in nodes.values()))
+        kinds[site] = kind_of(nodes[site]["fn"])
+        if shared_only and kinds[site].normalised:
+            each = site_log_prob(nodes[site]).reshape(-1, n).sum(0)
+            groups.setdefault("log_likelihood", []).append({site: each})
+    return groups, kinds
 
 
-def _likelihood(program: Program, x: Tensor, c: Tensor | None, samples: int) -> Arrays:
+def _likelihood(program: Program, x: Tensor, c: Tensor | None, samples: int) -> tuple[Arrays, Kind | None]:
     """Return the marginal log p(x_i) for a point θ, repeated for each draw; empty without a normalised density."""
     if program.structure.shared:
-        return {}
+        return {}, None
     try:
         scored = program.log_prob(x, c)
     except NoDensityError:
-        return {}
+        return {}, None
     if not scored.kind.normalised:
-        return {}
-    return {program.observed: np.broadcast_to(_array(scored.value), (1, samples, x.shape[0])).copy()}
+        return {}, None
+    value = np.broadcast_to(_array(scored.value), (1, samples, x.shape[0])).copy()
+    return {program.observed: value}, scored.kind
 
 
-def _names(groups: Mapping[str, Arrays], dims: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Name the dimensions of every variable: ``example`` first, then the user's names or ``<site>_dim_i``."""
-    names: dict[str, list[str]] = {}
-    for group in ("posterior", "posterior_predictive", "observed_data"):
-        for name, array in groups.get(group, {}).items():
-            rest = array.ndim - (0 if group == "observed_data" else 2) - 1
-            if rest >= 0:
-                names[name] = ["example", *dims.get(name, [f"{name}_dim_{i}" for i in range(rest)])]
-    return names
+def _prior(program: Program, c: Tensor | None, samples: int) -> Arrays:
+    """Draw all latents and x from the model S times, under the first context if there is one."""
+    names = [site.name for site in program.structure.latents] + [program.observed]
+    if not program.structure.shared and program.structure.nesting == 1:
+        rows = None if c is None else c[:1].expand(samples, c.shape[1])
+        nodes = draw(functools.partial(program.model, None, rows, samples))
+        return {name: _array(nodes[name]["value"])[None] for name in names}
+    sites = [*program.structure.latents, program.structure.observed]
+    draws: Draws = []
+    for _ in range(samples):  # a shared latent is drawn anew for every draw of the data
+        nodes = draw(functools.partial(program.model, None, None if c is None else c[:1], 1))
+        draws.append(
+            {s.name: nodes[s.name]["value"].squeeze(-1 - len(s.event_shape)) if s.local else nodes[s.name]["value"]
+             for s in sites}
+        )  # fmt: skip
+    return _stack(draws)
 
 
 def to_arviz(
@@ -135,43 +145,23 @@ def to_arviz(
     if samples < 1:
         raise ArgumentError(program=program.name, site="samples", got=samples, expected="≥ 1")
     rows, c = program.check_batch(x, context)
+    site = program.observed
     with evaluating(program), seeded(seed, program.device), torch.no_grad():
-        groups: dict[str, Arrays] = {
-            name: _stack(d) for name, d in _posterior(program, rows, c, samples).items() if d
-        }
-        if "log_likelihood" not in groups and (marginal := _likelihood(program, rows, c, samples)):
-            groups["log_likelihood"] = marginal
-        first = None if c is None else c[:1].expand(samples, c.shape[1])
-        nodes = draw(functools.partial(program.model, None, first, samples))
-    latents = {site.name for site in program.structure.latents}
-    prior = {name: _array(node["value"])[None] for name, node in nodes.items() if name in latents}
+        found, kinds = _posterior(program, rows, c, samples)
+        groups = {name: _stack(draws) for name, draws in found.items()}
+        if "log_likelihood" not in groups:
+            marginal, kind = _likelihood(program, rows, c, samples)
+            if kind is not None:
+                groups["log_likelihood"], kinds[site] = marginal, kind
+        prior = _prior(program, c, samples)
+    groups["prior_predictive"] = {site: prior.pop(site)}
     if prior:
         groups["prior"] = prior
-    groups["prior_predictive"] = {program.observed: _array(nodes[program.observed]["value"])[None]}
-    groups["observed_data"] = {program.observed: _array(rows)}
-    has_likelihood = "log_likelihood" in groups
-    result = _from_dict(groups, dict(coords or {}), dict(dims or {}))
-    if has_likelihood:
-        kind = Kind.EXACT if program.structure.shared else program.kind
-        result["log_likelihood"][program.observed].attrs["kind"] = str(kind)
-    return result
-
-
-def _from_dict(groups: dict[str, Arrays], coords: dict[str, Any], dims: dict[str, Any]) -> Any:
-    """Build the groups with whichever ArviZ is installed; prior draws have no example dimension."""
-    import importlib
-
-    arviz: Any = importlib.import_module("arviz")  # two versions with different signatures
-    prior = {k: groups.pop(k) for k in ("prior", "prior_predictive") if k in groups}
-    names = _names(groups, dims)
-    plain = {name: axes[1:] for name, axes in names.items()}
-    if int(arviz.__version__.split(".")[0]) < 1:
-        result = arviz.from_dict(**groups, coords=coords, dims=names)
-        result.extend(arviz.from_dict(**prior, coords=coords, dims=plain))
-        return result
-    likelihood = {k: groups.pop(k) for k in ("log_likelihood",) if k in groups}
-    result = arviz.from_dict(groups, coords=coords, dims=names)
-    result.update(arviz.from_dict(prior, coords=coords, dims=plain))
-    short = {name: axes[:1] for name, axes in names.items()}
-    result.update(arviz.from_dict(likelihood, coords=coords, dims=short))
+    groups["observed_data"] = {site: _array(rows)}
+    sites = [*program.structure.latents, program.structure.observed]
+    result = build(groups, {s.name: Variable(s.local, len(s.event_shape)) for s in sites}, coords, dims)
+    if "log_likelihood" in groups:
+        result["log_likelihood"][site].attrs["kind"] = str(kinds[site])
+    if "sample_stats" in groups:
+        result["sample_stats"]["lp"].attrs["kind"] = str(kinds["lp"])
     return result
