@@ -344,6 +344,9 @@ def test_batches_that_do_not_fit_run_eagerly():
     assert_same_step(eager, compiled, torch.randn(3, 6).T, None)  # not contiguous
     assert_same_state(eager, compiled)
     assert len(said) == 1 and "(6, 1)" in said[0]
+    schedule = torch.optim.lr_scheduler.ExponentialLR(compiled.optimizer, 0.9)
+    compiled(x, None)
+    schedule.step()  # would warn if it believed that no step was taken before it
 
 
 def test_a_loss_that_fixes_the_batch_size_says_so():
