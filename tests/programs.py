@@ -71,9 +71,13 @@ class Nested(Program):
             z = pyro.sample("z", dist.Normal(0.0, 1.0))
             with pyro.plate("parts", 2, dim=-2):
                 w = pyro.sample("w", dist.Normal(z, self.scale[0]))
-            loc = torch.stack(
-                [z.expand(w.shape[-1]) if w.dim() == 2 else z.squeeze(-2), w[..., 0, :], w[..., 1, :]], -1
-            )
+            parts = [
+                z,
+                w[..., :1, :],
+                w[..., 1:, :],
+            ]  # (…, 1, N) or (N,): the dimension of the inner plate stays
+            loc = torch.stack([part.expand(*w.shape[:-2], 1, w.shape[-1]) for part in parts], -1)
+            loc = loc if loc.dim() > 3 else loc[0]
             return pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
 
     def guide(self, x):

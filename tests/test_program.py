@@ -240,6 +240,18 @@ def test_a_copy_is_equal_independent_and_newly_named(how):
     assert torch.equal(twin.sample(3, seed=0).isfinite(), torch.ones(3, 3, dtype=torch.bool))
 
 
+def test_a_copy_keeps_its_supports_and_its_analytic_terms():
+    """A copied constraint is equal to none: comparisons by identity would change what the copy computes."""
+    program = SharedMean()
+    twin = copy.deepcopy(program)
+    assert twin.structure.observed.support.base_constraint is torch.distributions.constraints.real
+    x = torch.randn(4, 1)
+    torch.manual_seed(0)
+    ours = ELBO().players(program)[0].loss(x)
+    torch.manual_seed(0)
+    assert torch.equal(ELBO().players(twin)[0].loss(x), ours)
+
+
 def test_state_dict_round_trip():
     one, two = tiny_vae(), tiny_vae()
     two.load_state_dict(one.state_dict())

@@ -88,6 +88,30 @@ def test_refuses_a_missing_or_unplated_observation():
         discover(plain(inside=False), "x", "P")
 
 
+def test_refuses_a_forgotten_event_dimension():
+    class Forgot(Program):
+        def model(self, x=None, n=1):
+            with self.plate(x, n):
+                z = pyro.sample(
+                    "z", dist.Normal(torch.zeros(n if x is None else x.shape[0], 2), 1.0).to_event(1)
+                )
+                return pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    with pytest.raises((SiteError, RuntimeError, ValueError), match=r"to_event|broadcast|plate"):
+        Forgot()
+
+    class Silent(Program):
+        """A column broadcasts against the plate into a square, which nothing else would notice."""
+
+        def model(self, x=None, n=1):
+            with self.plate(x, n):
+                z = pyro.sample("z", dist.Normal(torch.zeros(n if x is None else x.shape[0], 1), 1.0))
+                return pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    with pytest.raises(SiteError, match=r"site 'z': got batch shape \(2, 2\).*to_event\(1\)"):
+        Silent()
+
+
 def guide(name="z", dims=1, inside=True, extra=False):
     def run():
         fn = dist.Normal(torch.zeros(dims), 1.0).to_event(1)
@@ -111,6 +135,15 @@ def guide(name="z", dims=1, inside=True, extra=False):
 def test_refuses_a_guide_that_disagrees(options, words):
     with pytest.raises(SiteError, match=words):
         check_guide(Toy().structure, guide(**options), "Toy")
+
+
+def test_refuses_a_guide_with_a_stray_dimension():
+    def stray():
+        with pyro.plate("data", 2, dim=-1):
+            pyro.sample("z", dist.Normal(torch.zeros(3, 1, 1), 1.0).to_event(1))
+
+    with pytest.raises(SiteError, match="batch shape"):
+        check_guide(Toy().structure, stray, "Toy")
 
 
 def test_accepts_a_guide_that_agrees():

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tests import problems
 from tests.programs import Nested, Outside, SharedMean, Switch, Toy
+from unigen.errors import SiteError, UnsupportedQueryError
 from unigen.logprob import Kind
 from unigen.traces import base_of, draw, isolated, kind_of, log_weights, site_log_prob, tracing
 
@@ -246,6 +247,37 @@ def test_the_stack_is_restored_after_an_error():
     with pytest.raises(RuntimeError, match="inside"), poutine.scale(scale=2.0):
         log_weights(broken, None)
     assert not poutine.runtime._PYRO_STACK
+
+
+def test_typed_errors_pass_as_they_are():
+    """Pyro rebuilds errors raised inside a trace from their text alone, and adds a table of shapes to it."""
+
+    def refusing():
+        raise UnsupportedQueryError("no way back", program="GAN", site="z", hint="a VAE has one")
+
+    for run in (lambda: log_weights(refusing, None), lambda: draw(refusing)):
+        with pytest.raises(UnsupportedQueryError) as caught:
+            run()
+        assert (caught.value.program, caught.value.site) == ("GAN", "z")
+        assert str(caught.value) == "GAN, site 'z': no way back. Try: a VAE has one."
+
+
+def test_a_dimension_that_belongs_to_no_plate_is_refused():
+    """Right for one particle, a sum over particles for several: the inner plate's dimension was dropped."""
+
+    def model():
+        with pyro.plate("data", 5, dim=-1):
+            with pyro.plate("parts", 2, dim=-2):
+                w = pyro.sample("w", dist.Normal(torch.zeros(5), 1.0))
+            pyro.sample("x", dist.Normal(w[..., 0, :], 1.0), obs=torch.zeros(5))
+
+    def guide():
+        with pyro.plate("data", 5, dim=-1), pyro.plate("parts", 2, dim=-2):
+            pyro.sample("w", dist.Normal(torch.zeros(5), 1.0))
+
+    log_weights(model, guide, nesting=2)
+    with pytest.raises(SiteError, match=r"site 'x': got batch shape \(3, 3, 5\).*keep those of plates"):
+        log_weights(model, guide, nesting=2, samples=3)
 
 
 def test_threads_do_not_mix_their_traces():

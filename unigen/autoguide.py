@@ -77,7 +77,7 @@ class AmortisedNormal(nn.Module):
         shape = transform.inverse_shape(site.event_shape)
         target = torch.Size(loc.shape[:-1] + shape)
         base = dist.Normal(loc.reshape(target), scale.reshape(target)).to_event(len(shape))
-        if _inner(site.support) is constraints.real:
+        if isinstance(_inner(site.support), type(constraints.real)):  # `is` fails after a deep copy
             pyro.sample(site.name, base)
         else:
             pyro.sample(site.name, dist.TransformedDistribution(base, [transform]))

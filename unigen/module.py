@@ -72,6 +72,7 @@ class ProgramModule(PyroModule, metaclass=_ProgramMeta):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore from a copy or pickle under a fresh name, so that no two programs share Pyro parameters."""
         nn.Module.__setstate__(self, state)
+        self.__dict__["_structure"] = None  # found anew: a copy of constraints.real is not constraints.real
         self._rename()
 
     def _pyro_set_supermodule(self, name: str, context: object) -> None:

@@ -5,13 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from pyro import poutine
 from torch import Tensor
 from torch.distributions.constraints import Constraint
 
 from unigen.errors import SiteError
 from unigen.logprob import Kind
-from unigen.traces import Cheap, Node, PyroFunction, base_of, is_local, isolated, kind_of, sample_nodes
+from unigen.traces import (
+    Cheap,
+    Node,
+    PyroFunction,
+    base_of,
+    check_plates,
+    is_local,
+    isolated,
+    kind_of,
+    record,
+    sample_nodes,
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,7 @@ class Structure:
 
 def _describe(name: str, node: Node, parents: tuple[str, ...]) -> Site:
     fn = node["fn"]
+    check_plates(node, fn.batch_shape)
     return Site(
         name,
         fn.event_shape,
@@ -63,7 +74,7 @@ def _parents(model: PyroFunction, names: list[str]) -> dict[str, tuple[str, ...]
 
     try:
         with Cheap(), TrackProvenance():
-            trace = poutine.trace(model).get_trace()
+            trace = record(model)
         found = {
             name: get_provenance([v for v in vars(base_of(node["fn"])).values() if isinstance(v, Tensor)])
             | get_provenance(node["fn"].log_prob(node["value"]))
@@ -91,7 +102,7 @@ def discover(model: PyroFunction, observed: str, program: str) -> Structure:
     """
     with isolated(), torch.no_grad(), torch.random.fork_rng(devices=[]):
         with Cheap():
-            nodes = sample_nodes(poutine.trace(model).get_trace())
+            nodes = sample_nodes(record(model))
         parents = _parents(model, list(nodes))
     if observed not in nodes:
         raise SiteError(
@@ -128,7 +139,7 @@ def check_guide(structure: Structure, guide: PyroFunction, program: str) -> None
         SiteError: The guide misses a latent site, adds one, or gives it another event shape or plate.
     """
     with isolated(), torch.no_grad(), torch.random.fork_rng(devices=[]), Cheap():
-        nodes = sample_nodes(poutine.trace(guide).get_trace())
+        nodes = sample_nodes(record(guide))
     wanted = {site.name: site for site in structure.latents}
     given = {k: v for k, v in nodes.items() if not v["infer"].get("is_auxiliary")}
     for what, names in (("misses", set(wanted) - set(given)), ("adds", set(given) - set(wanted))):
@@ -142,6 +153,8 @@ def check_guide(structure: Structure, guide: PyroFunction, program: str) -> None
                 expected=f"{sorted(wanted)}",
                 hint="name the guide's sites exactly as the model's",
             )
+    for node in given.values():
+        check_plates(node, node["fn"].batch_shape)
     for name, site in wanted.items():
         shape, local = given[name]["fn"].event_shape, is_local(given[name])
         if (shape, local) != (site.event_shape, site.local):

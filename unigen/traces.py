@@ -97,6 +97,29 @@ def sample_nodes(trace: poutine.Trace) -> dict[str, Node]:
     }
 
 
+def record(function: PyroFunction) -> poutine.Trace:
+    """Run a Pyro function and return its trace; unlike ``get_trace`` it lets errors pass as they are."""
+    with poutine.trace() as messenger:
+        function()
+    return messenger.trace
+
+
+def check_plates(node: Node, shape: torch.Size) -> None:
+    """Compare the batch shape of a site's distribution or log density with the plates it stands in.
+
+    Raises:
+        SiteError: A dimension belongs to no plate, as where ``.to_event(1)`` was forgotten.
+    """
+    dims = {frame.dim for frame in node["cond_indep_stack"]}
+    if any(dim not in dims and shape[dim] != 1 for dim in range(-len(shape), 0)):
+        raise SiteError(
+            site=node["name"],
+            got=f"batch shape {tuple(shape)}",
+            expected=f"only dimensions of its plates, {sorted(d for d in dims if d is not None)}",
+            hint="declare the rightmost dimensions with .to_event(1); keep those of plates when indexing, z[..., :1]",
+        )
+
+
 def is_local(node: Node) -> bool:
     """Return whether a site stands inside the data plate."""
     return any(frame.name == DATA for frame in node["cond_indep_stack"])
@@ -126,6 +149,7 @@ class LogWeights:
 
 def _reduce(logp: Tensor, node: Node, particles: int, nesting: int) -> tuple[Tensor, bool]:
     """Scale and mask one site's log density, and sum it to (K, N) if local, to (K,) if shared."""
+    check_plates(node, logp.shape)
     local = is_local(node)
     scale = node["scale"]
     for frame in node["cond_indep_stack"]:
@@ -217,9 +241,9 @@ def log_weights(
     """
     with isolated():
         with pyro.plate("particles", samples, dim=-1 - nesting) if samples > 1 else _Isolated():
-            q = None if guide is None else poutine.trace(guide).get_trace()
+            q = None if guide is None else record(guide)
             replayed = model if q is None else poutine.replay(model, trace=q)
-            p = poutine.trace(replayed).get_trace()
+            p = record(replayed)
         local: list[Tensor] = []
         shared: list[Tensor] = []
         parts: dict[str, Tensor] = {}
@@ -240,7 +264,7 @@ def draw(model: PyroFunction, values: Mapping[str, Tensor] | None = None) -> dic
     """Run a model forward, with the sites named in ``values`` fixed, and return its sample sites by name."""
     with isolated():
         fixed = poutine.condition(model, data=dict(values or {}))
-        return sample_nodes(poutine.trace(fixed).get_trace())
+        return sample_nodes(record(fixed))
 
 
 def site_log_prob(node: Node) -> Tensor:
