@@ -13,7 +13,7 @@ from unigen.errors import ContextError, DTypeError, EmptyDataError, NonFiniteErr
 
 
 def as_tensor(
-    x: Any,  # noqa: ANN401
+    x: Any,
     program: str,
     site: str = "x",
 ) -> Tensor:

@@ -16,7 +16,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 
 from unigen.checks import check_context, check_data
-from unigen.errors import ArgumentError, UnsupportedQueryError
+from unigen.errors import ArgumentError, NoDensityError, UnsupportedQueryError
 from unigen.logprob import Kind, LogProb
 from unigen.structure import Site
 from unigen.traces import draw, log_weights
@@ -86,6 +86,14 @@ def kind_of_program(program: Program) -> Kind:
     if program.has_marginal:
         return Kind.EXACT
     sites = (program.structure.observed, *program.structure.latents)
+    for site in sites:
+        if site.kind is None:
+            raise NoDensityError(
+                "the draws of a part have no density",
+                program=program.name,
+                site=site.name,
+                hint="sample works",
+            )
     start = Kind.LOWER_BOUND if program.structure.latents else Kind.EXACT
     return functools.reduce(Kind.__add__, [site.kind for site in sites if site.kind is not None], start)
 
@@ -146,7 +154,7 @@ def surrogate(program: Program, x: Tensor, context: Tensor | None) -> Tensor:
     return weights.local[0] + weights.shared[0] / x.shape[0]
 
 
-def sample(
+def sample(  # noqa: D417  (a method of Program)
     self: Program,
     n: int = 1,
     context: object = None,
@@ -177,7 +185,9 @@ def sample(
         return self.draw(n, c, sampler).detach()
 
 
-def log_prob(self: Program, x: object, context: object = None, *, density: Density | None = None) -> LogProb:
+def log_prob(  # noqa: D417  (a method of Program)
+    self: Program, x: object, context: object = None, *, density: Density | None = None
+) -> LogProb:
     """Return log p(x | c) in nats, and what kind of number it is.
 
     Args:

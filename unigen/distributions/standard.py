@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -65,7 +64,7 @@ def as_distribution(part: Part, context: Tensor | None = None) -> TorchDistribut
         return part
     if hasattr(part, "distribution"):
         return part.distribution(context if part.context_features else None)
-    if isinstance(part, nn.Module) or isinstance(part, Callable):
+    if callable(part):
         return part()
     raise ArgumentError(
         got=type(part).__name__,

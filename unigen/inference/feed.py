@@ -21,7 +21,7 @@ from unigen.program import Program
 Batch = tuple[Tensor, Tensor | None]
 
 
-def split_pair(data: Any) -> tuple[Any, Any]:  # noqa: ANN401
+def split_pair(data: Any) -> tuple[Any, Any]:
     """Return (x, context) of a pair, or (x, None) of anything else."""
     if isinstance(data, (tuple, list)) and len(data) == 2 and not isinstance(data[0], (int, float)):
         return data[0], data[1]
@@ -43,7 +43,7 @@ class Feed:
         UnigenError: The data do not fit the program; see ``unigen.checks``.
     """
 
-    def __init__(self, program: Program, data: Any, batch_size: int) -> None:  # noqa: ANN401
+    def __init__(self, program: Program, data: Any, batch_size: int) -> None:
         if batch_size < 1:
             raise ArgumentError(site="batch_size", got=batch_size, expected="≥ 1")
         self.program = program
@@ -75,7 +75,7 @@ class Feed:
         self._epoch_state: Tensor | None = None
         self._batches: Iterator[Batch] | None = None
 
-    def _check(self, batch: Any) -> Batch:  # noqa: ANN401
+    def _check(self, batch: Any) -> Batch:
         x, context = split_pair(batch)
         if self.program.context_features == 0 and context is not None and self.loader is not None:
             context = None  # labels of an ordinary data set

@@ -55,7 +55,7 @@ def _players(program: Program, objective: Objective) -> list[Player]:
 
 def fit(
     program: Program,
-    data: Any,  # noqa: ANN401
+    data: Any,
     *,
     objective: Objective | None = None,
     steps: int | None = None,
@@ -64,7 +64,7 @@ def fit(
     lr: float | None = None,
     optimizer: Callable[..., torch.optim.Optimizer] | torch.optim.Optimizer | None = None,
     schedule: Schedule | None = None,
-    validation: Any = None,  # noqa: ANN401
+    validation: Any = None,
     validate_every: int | None = None,
     patience: int | None = None,
     clip: float | None = None,

@@ -22,7 +22,7 @@ from unigen.program import Program
 _PLAIN = (bool, int, float, str, type(None))
 
 
-def _encode(value: Any) -> Any:  # noqa: ANN401
+def _encode(value: Any) -> Any:
     """Describe a constructor argument in plain data.
 
     Raises:
@@ -47,7 +47,7 @@ def _encode(value: Any) -> Any:  # noqa: ANN401
     raise TypeError(name)
 
 
-def _decode(node: Any) -> Any:  # noqa: ANN401
+def _decode(node: Any) -> Any:
     if isinstance(node, list):
         return tuple(_decode(v) for v in node)
     if not isinstance(node, dict):

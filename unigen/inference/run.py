@@ -92,7 +92,8 @@ class Run:
         assert player.update is not None
         kept, previous = copy_state(self.program), float("inf")
         with progress_bar(1 if player.once else self.recipe.steps, self.program.name, self.progress) as bar:
-            for self.step in range(1, self.recipe.steps + 1):
+            for step in range(1, self.recipe.steps + 1):
+                self.step = step
                 loss = float(player.update(x, context))
                 if loss != loss or abs(loss) == float("inf"):
                     self.program.load_state_dict(kept)
@@ -227,7 +228,7 @@ class Run:
     # -- validation and the parameters that stay -----------------------------------------------------------
 
     @contextlib.contextmanager
-    def _averaged(self) -> Any:  # noqa: ANN401
+    def _averaged(self) -> Any:
         if self.average is not None:
             self.average.swap()
         try:

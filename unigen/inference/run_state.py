@@ -64,7 +64,9 @@ def read_run(run: Run, path: Path) -> None:
     tree = unflatten_state(checkpoint.tensors, checkpoint.meta.get("tree"))
     check_same_program(run.program, tree, path)
     if "run" not in tree:
-        raise CheckpointError(f"{path} holds a program and no run", hint="ug.load(path), then fit without resume")
+        raise CheckpointError(
+            f"{path} holds a program and no run", hint="ug.load(path), then fit without resume"
+        )
     saved = tree["run"]
     if saved["objective"] != run.record.objective:
         raise CheckpointError(

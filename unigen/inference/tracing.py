@@ -48,6 +48,7 @@ from unigen.inference.step import Step
 Slot = tuple[dict[str, Any], str]  # where a tensor or number lives: a dictionary and its key
 _DECOMPOSED = [
     torch.ops.aten.lerp.Tensor,  # does not broadcast symbolic shapes
+    torch.ops.aten.constant_pad_nd.default,  # fixes them
     torch.ops.aten.native_batch_norm.default,  # these write running statistics without saying so
     torch.ops.aten.cudnn_batch_norm.default,
 ]

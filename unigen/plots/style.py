@@ -89,7 +89,7 @@ def style(**changes: object) -> Iterator[None]:
         [4.0, 3.0]
     """
     import matplotlib
-    from matplotlib import cycler
+    from matplotlib.rcsetup import cycler
 
     settings = RC | {"axes.prop_cycle": cycler(color=COLOURS)}
     settings |= {key.replace("__", "."): value for key, value in changes.items()}

@@ -101,7 +101,7 @@ def _relation(each: Results) -> str:
     if "measured" in each:
         measured = _evidence(title, each["measured"])
     else:
-        measured = f"<p>{html.escape(title)}: {html.escape(each.get('refused', ''))}</p>"
+        measured = f"<p>{html.escape(title)}: {html.escape(each['error'] or each.get('refused', ''))}</p>"
     return (
         f'<section id="relation-{each["id"]}"><h3>{each["id"]}. {html.escape(each["name"])}</h3>'
         f"<p>{html.escape(each['statement'])} <cite>{html.escape(each['source'])}</cite></p>"
@@ -125,7 +125,8 @@ def write_report(results: Results, out: Path) -> Path:
         f'<a href="#{slug(row["name"])}">{html.escape(row["name"])}</a> ' for row in rows if row["family"]
     )
     atlas = _image(
-        atlas_figure(results), "families and the theorems that link them; filled: measured on the fitted programs below"
+        atlas_figure(results),
+        "families and the theorems that link them; filled: measured on the fitted programs below",
     )
     page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>unigen: {results["data"]}</title>

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from unigen.data.strict_json import to_json
 from unigen.errors import ArgumentError, UnknownNameError
 from unigen.inference.progress import progress_bar
 from unigen.study.catalogue import MEASURED, entries
@@ -95,7 +95,7 @@ def run_study(
         "relations": [found[number] for number in sorted(found)],
     }  # fmt: skip
     results["ok"] = _ok(results)
-    (out / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
+    (out / "results.json").write_text(to_json(results), encoding="utf-8")
     write_report(results, out)
     console.print(f"{out / 'report.html'}  ({results['seconds']:.0f} s)", markup=False)
     return results
@@ -103,7 +103,7 @@ def run_study(
 
 def _ok(results: dict[str, Any]) -> bool:
     rows = all(not row["error"] for row in results["rows"])
-    return rows and all(each["example"]["holds"] for each in results["relations"])
+    return rows and all(each["example"]["holds"] and not each["error"] for each in results["relations"])
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -125,7 +125,7 @@ def fit_row(name: str, out: Path, quick: bool, seed: int) -> dict[str, Any]:
         np.savez(out / f"{slug(name)}.npz", **_pictures(program, data, draws))  # type: ignore[arg-type]
         two_sample(row, draws, held_out(data), seed)
         _score(row, program, data, what, quick, seed)
-    except UnigenError as error:
+    except Exception as error:  # whatever it is, the other rows go on
         row.error = f"{type(error).__name__}: {error}"
     return asdict(row)
 
@@ -146,15 +146,18 @@ def measure(number: int, names: tuple[str, ...], out: Path, seed: int) -> dict[s
     found, data = relation(number), digits()
     result: dict[str, Any] = {
         "id": found.id, "name": found.name, "statement": found.statement, "latex": found.latex,
-        "source": found.source, "families": list(found.families), "on": list(names),
+        "source": found.source, "families": list(found.families), "on": list(names), "error": "",
     }  # fmt: skip
     with seeded(seed, CPU):
-        result["example"] = plain(found.check())
         try:
+            result["example"] = plain(found.check())
             programs = [load(out / f"{slug(name)}.safetensors") for name in names]
             result["measured"] = plain(found.check_programs(programs[0], programs[-1], data.test))
         except UnigenError as error:
             result["refused"] = str(error)
+        except Exception as error:  # whatever it is, the study goes on
+            result["error"] = f"{type(error).__name__}: {error}"
+    result.setdefault("example", {"holds": False, "claims": [], "details": {}})
     return result
 
 

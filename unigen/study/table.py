@@ -1,0 +1,86 @@
+"""What each family can answer, asked of a tiny instance of it rather than written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unigen.errors import NoDensityError
+from unigen.names import FAMILIES, family
+from unigen.objectives.elbo import ELBO
+
+FEATURES = 3
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one family answers by default.
+
+    Args:
+        name: Its name.
+        what: What it is.
+        module: Where it is defined.
+        formula: Its factorisation.
+        log_prob: Kind of number that ``log_prob`` gives, or ``"none"``.
+        posterior: Whether ``posterior``, ``encode`` and ``reconstruct`` work.
+        objective: What ``fit`` minimises.
+        sampler: How ``sample`` draws.
+    """
+
+    name: str
+    what: str
+    module: str
+    formula: str
+    log_prob: str
+    posterior: bool
+    objective: str
+    sampler: str
+
+
+def answers(name: str) -> Answers:
+    """Return what a family answers, from an instance of three features.
+
+    Raises:
+        UnknownNameError: There is no such family.
+    """
+    program = family(name)(features=FEATURES)
+    module, what = FAMILIES[type(program).__name__]
+    try:
+        kind = str(program.kind)
+    except NoDensityError:
+        kind = "none"
+    objective = type(program.objective or ELBO())
+    loss = getattr(program.objective, "loss", None)  # the game that an adversarial objective plays
+    return Answers(
+        name=type(program).__name__,
+        what=what,
+        module=module,
+        formula=program.formula,
+        log_prob=kind,
+        posterior=bool(program.structure.latents) and program.has_posterior,
+        objective=objective.__name__ if loss is None else f"{objective.__name__}({type(loss).__name__})",
+        sampler="ancestral" if program.sampler is None else type(program.sampler).__name__,
+    )
+
+
+def all_answers() -> list[Answers]:
+    """Return what every family answers, in the order of the table of names."""
+    return [answers(name) for name in FAMILIES]
+
+
+def family_table() -> str:
+    """Return the table of families as Markdown, one family a row; README.md holds it.
+
+    Example:
+        >>> print(family_table().splitlines()[0])
+        | family | what it is | `log_prob` | posterior | `fit` minimises | `sample` |
+    """
+    heads = ("family", "what it is", "`log_prob`", "posterior", "`fit` minimises", "`sample`")
+    rows = [heads, ("---",) * len(heads)]
+    for each in all_answers():
+        back = "yes" if each.posterior else "–"
+        rows.append((f"`{each.name}`", each.what, each.log_prob, back, f"`{each.objective}`", each.sampler))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+if __name__ == "__main__":
+    print(family_table())
