@@ -9,6 +9,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions.constraints import Constraint
 
+from unigen.errors import NoDensityError
 from unigen.logprob import Kind
 
 if TYPE_CHECKING:
@@ -45,9 +46,12 @@ class ProgramDistribution(TorchDistribution):
         super().__init__(shape, program.event_shape, validate_args=False)
 
     @property
-    def kind(self) -> Kind:
-        """Kind of ``log_prob``."""
-        return self.program.kind
+    def kind(self) -> Kind | None:
+        """Kind of ``log_prob``; None where the program has no density."""
+        try:
+            return self.program.kind
+        except NoDensityError:
+            return None
 
     @property
     def label(self) -> str:
@@ -71,7 +75,7 @@ class ProgramDistribution(TorchDistribution):
         c = self.context.shape[-1]
         return self.context.expand(*leading, c).reshape(-1, c)
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
         """Return draws of shape (*sample_shape, *batch_shape, *event_shape)."""
         leading = torch.Size(sample_shape) + self.batch_shape
         x = self.program.draw(leading.numel(), self._context_rows(leading))

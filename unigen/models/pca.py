@@ -16,13 +16,23 @@ from torch import Tensor
 from unigen.densities.density import Density
 from unigen.distributions.low_rank import principal_axes
 from unigen.errors import ArgumentError, NoDensityError
-from unigen.logprob import LogProb
+from unigen.logprob import Kind, LogProb
 from unigen.objectives.objective import Objective, Player, ProgramLoss
 from unigen.program import Program
 
 
 class Degenerate(Density):
-    """No density: the distribution lives on a plane. Asking for one raises, and names PPCA."""
+    """No density: the distribution lives on a plane. Asking for one, or for its kind, raises, and names PPCA."""
+
+    @property
+    def kind(self) -> Kind:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Raise NoDensityError."""
+        raise NoDensityError(
+            "all mass lies on a plane, so x has no density",
+            program="PCA",
+            site="x",
+            hint="PPCA, which has noise σ² > 0",
+        )
 
     def log_prob(self, program: Program, x: Tensor, context: Tensor | None = None) -> LogProb:
         """Raise NoDensityError."""
