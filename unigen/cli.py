@@ -49,16 +49,20 @@ def families(json: Json = False) -> None:
 
     Example: [bold]unigen families --json[/]
     """
-    from unigen.names import FAMILIES
+    from dataclasses import asdict
 
+    from unigen.study.table import all_answers
+
+    found = all_answers()
     if json:
-        emit([{"name": name, "module": module, "is": what} for name, (module, what) in FAMILIES.items()])
+        emit([asdict(each) for each in found])
         return
     table = Table(title="Families")
-    for column in ("name", "what it is", "module"):
-        table.add_column(column)
-    for name, (module, what) in FAMILIES.items():
-        table.add_row(name, what, module)
+    for column in ("name", "what it is", "log_prob", "posterior", "fit minimises", "sample"):
+        table.add_column(column, overflow="fold")
+    for each in found:
+        back = "yes" if each.posterior else "–"
+        table.add_row(each.name, each.what, each.log_prob, back, each.objective, each.sampler)
     console.print(table)
 
 

@@ -37,7 +37,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             if kwargs.get("json"):
                 print(jsonlib.dumps({"error": type(error).__name__, "message": str(error)}))
             errors.print(f"[bold red]{type(error).__name__}[/]", end=" ")
-            errors.print(str(error), markup=False)
+            errors.print(" ".join(str(error).split()), markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(2) from error
 
     return run
@@ -45,4 +45,6 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 def emit(payload: Any) -> None:
     """Print plain data as JSON."""
-    print(jsonlib.dumps(payload, indent=2))
+    from unigen.data.strict_json import to_json
+
+    print(to_json(payload))

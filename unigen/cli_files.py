@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json as jsonlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +31,7 @@ def _options(pairs: list[str]) -> dict[str, Any]:
 def _construct(family_name: str, features: int, options: dict[str, Any]) -> Any:
     import inspect
 
-    from unigen.errors import ArgumentError
+    from unigen.errors import ArgumentError, UnigenError
     from unigen.names import family
 
     kind = family(family_name)
@@ -39,7 +41,45 @@ def _construct(family_name: str, features: int, options: dict[str, Any]) -> Any:
             raise ArgumentError(
                 program=family_name, site=name, got="an unknown option", expected=", ".join(known)
             )
-    return kind(**{"features": features} | options)
+    try:
+        return kind(**{"features": features} | options)
+    except UnigenError:
+        raise
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        raise ArgumentError(
+            f"no {family_name} with these options: {error}", site="--set", got=given
+        ) from error
+
+
+def _check_out(out: Path, *endings: str) -> None:
+    """Refuse a file that cannot be written, before any work."""
+    from unigen.errors import ArgumentError
+
+    if out.suffix not in endings:
+        raise ArgumentError(site="out", got=out.name, expected=f"a {' or '.join(endings)} file")
+    if not out.parent.is_dir() or out.is_dir():
+        raise ArgumentError(site="out", got=str(out), expected="a file in a folder that exists")
+
+
+@contextlib.contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    """Make the folder of a run; where the run is refused, leave none behind."""
+    from unigen.errors import ArgumentError, UnigenError
+
+    fresh = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError(
+            f"cannot write to {out}: {error.strerror}", site="out", hint="another folder"
+        ) from error
+    try:
+        yield
+    except UnigenError:
+        if fresh and not any(out.iterdir()):
+            out.rmdir()
+        raise
 
 
 @app.command()
@@ -65,6 +105,7 @@ def fit(
     import torch
 
     from unigen.checks import as_tensor
+    from unigen.data.strict_json import to_json
     from unigen.data.table import read_table
     from unigen.errors import ArgumentError
     from unigen.inference.fit import fit as fit_program
@@ -81,11 +122,12 @@ def fit(
         order = torch.randperm(x.shape[0])
     held = int(validation * x.shape[0])
     kept = x[order[:held]] if held else None
-    out.mkdir(parents=True, exist_ok=True)
-    record = fit_program(
-        program, x[order[held:]], steps=steps, seed=seed, compile=compile,
-        checkpoint=out / "run.safetensors", resume=resume, validation=kept,
-    )  # fmt: skip
+    program.check_batch(x)
+    with _folder(out):
+        record = fit_program(
+            program, x[order[held:]], steps=steps, seed=seed, compile=compile,
+            checkpoint=out / "run.safetensors", resume=resume, validation=kept,
+        )  # fmt: skip
     save(program, out / "program.safetensors")
     summary = {"family": family, "formula": program.formula, "examples": x.shape[0], "features": x.shape[1]}
     summary |= {
@@ -94,7 +136,7 @@ def fit(
         "stopped": record.stopped,
         "final": record.final,
     }
-    (out / "record.json").write_text(jsonlib.dumps(summary | {"history": record.history}, indent=2))
+    (out / "record.json").write_text(to_json(summary | {"history": record.history}), encoding="utf-8")
     if json:
         emit(summary | {"out": str(out)})
         return
@@ -126,10 +168,7 @@ def sample(
     """
     import numpy as np
 
-    from unigen.errors import ArgumentError
-
-    if out.suffix not in (".npy", ".csv"):
-        raise ArgumentError(site="out", got=out.name, expected="a .npy or .csv file")
+    _check_out(out, ".npy", ".csv")
     x = _load(run).sample(n, seed=seed).cpu().numpy()
     if out.suffix == ".npy":
         np.save(out, x)
@@ -160,6 +199,8 @@ def score(
     from unigen.checks import as_tensor
     from unigen.data.table import read_table
 
+    if out is not None:
+        _check_out(out, ".npy", ".csv")
     program = _load(run)
     x = as_tensor(read_table(data), program.name)
     x = x.to(program.dtype) if not program.structure.observed.discrete else x
