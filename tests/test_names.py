@@ -37,7 +37,7 @@ def test_families_are_programs_found_in_any_case(name):
 def test_unknown_names_list_the_known():
     with pytest.raises(UnknownNameError, match="one of PCA, PPCA"):
         names.family("PPAC")
-    with pytest.raises(UnknownNameError, match="one of .*VAE"):
+    with pytest.raises(UnknownNameError, match=r"one of .*VAE"):
         names.resolve("os.system")
     with pytest.raises(UnknownNameError):
         names.resolve("VAE", {"PPCA": "unigen.models.ppca"})

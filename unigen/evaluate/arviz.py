@@ -47,7 +47,7 @@ def _joint(nodes: Mapping[str, Node]) -> Tensor:
 def _posterior(
     program: Program, x: Tensor, c: Tensor | None, samples: int
 ) -> tuple[dict[str, Draws], dict[str, Kind]]:
-    """Draw latents from the guide S times, and what follows from each draw; and the kinds of ``lp`` and log p(x | θ)."""
+    """Draw latents from the guide S times, and what follows; and the kinds of ``lp`` and log p(x | θ)."""
     names = [site.name for site in program.structure.latents] if program.has_posterior else []
     shared_only = bool(names) and not any(site.local for site in program.structure.latents)
     groups: dict[str, Draws] = {}

@@ -1,6 +1,6 @@
 """NumPy arrays as ArviZ groups, under ArviZ 0.x (``InferenceData``) and 1.x (``DataTree``); knows no program.
 
-Axes of an array: (chain, draw) where a group has draws, then plates inside an example, then ``example``, then the event.
+Axes of an array: (chain, draw) where a group has draws, plates inside an example, ``example``, then the event.
 """
 
 from __future__ import annotations
