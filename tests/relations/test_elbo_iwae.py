@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tests import problems
-from unigen.errors import UnsupportedQueryError
+from tests.programs import SharedMean
+from unigen.errors import NoDensityError, UnsupportedQueryError
 from unigen.models.mixture import GaussianMixture
 from unigen.models.pca import PCA
 from unigen.models.ppca import PPCA
@@ -78,6 +79,8 @@ def test_programs():
 
 
 def test_refuses():
-    pca = PCA(4, 2)
-    with pytest.raises(UnsupportedQueryError, match="finite"):
+    pca, flat = PCA(4, 2), SharedMean()
+    with pytest.raises(NoDensityError, match="PPCA"):
         RELATION.check_programs(pca, pca, torch.randn(3, 4))
+    with pytest.raises(UnsupportedQueryError, match="a latent variable for each example"):
+        RELATION.check_programs(flat, flat, torch.randn(3, 1))

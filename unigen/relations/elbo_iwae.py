@@ -109,38 +109,38 @@ class ELBOtoIWAE(Relation):
         table = {f"L_{k}": round(bound, 6) for k, bound in zip(samples, bounds, strict=True)}
         return self.evidence(*claims, evidence=round(evidence, 6), limit=round(limit, 6), **table)
 
-    def check_programs(self, a: Program, b: Program, data: Tensor) -> Evidence:
+    def check_programs(self, a: Program, b: Program, data: Tensor, context: Tensor | None = None) -> Evidence:
         """Climb the ladder on a program's own model and guide, up to the exact evidence where it is known.
 
         Raises:
             UnsupportedQueryError: The program has no local latent, or its weights are not exact numbers.
+            NoDensityError: It has no density.
         """
-        structure = a.structure
-        if not any(site.local for site in structure.latents) or structure.shared:
+        if not any(site.local for site in a.structure.latents) or a.structure.shared:
             raise self.refuse(self.assumptions[0], a)
-        x, _ = a.check_batch(data[:ROWS])
-        ladder = [self.estimate(a, x, k) for k in LADDER]
+        x, c = a.check_batch(data[:ROWS], context)
+        a.log_prob(x[:1], None if c is None else c[:1])  # raises where there is no density to bound
+        ladder = [self.estimate(a, x, k, c) for k in LADDER]
         if not all(bool(value.isfinite().all()) for value in ladder):
             raise self.refuse("log-weights that are finite", a)
         names = [f"L_{k}" for k in LADDER]
         if a.has_marginal:
-            ladder, names = [*ladder, a.log_prob(x).value], [*names, "log p"]
+            ladder, names = [*ladder, a.log_prob(x, c).value], [*names, "log p"]
         claims = []
         for one, two, low, high in zip(names, names[1:], ladder, ladder[1:], strict=False):
-            stderr = ((low - high).double().std() / math.sqrt(x.shape[0])).item()
-            claims.append(
-                statistical(
-                    f"{one} ≤ {two}", low.mean().item(), high.mean().item(), stderr, bias=1e-5, sense="≤"
-                )
-            )
+            difference = (low - high).double()
+            stderr = (difference.std() / math.sqrt(x.shape[0])).item() if x.shape[0] > 1 else 0.0
+            left, right = low.mean().item(), high.mean().item()
+            bias = 1e-5 * max(1.0, abs(right))  # rounding of float32
+            claims.append(statistical(f"{one} ≤ {two}", left, right, stderr, bias=bias, sense="≤"))
         return self.evidence(*claims, examples=x.shape[0])
 
-    def estimate(self, program: Program, x: Tensor, k: int) -> Tensor:
+    def estimate(self, program: Program, x: Tensor, k: int, context: Tensor | None = None) -> Tensor:
         """Return one estimate of L_k for each row of x, shape (N,), in nats."""
         with torch.no_grad():
             weights = log_weights(
-                functools.partial(program.model, x, None, x.shape[0]),
-                functools.partial(program.guide, x, None, x.shape[0]),
+                functools.partial(program.model, x, context, x.shape[0]),
+                functools.partial(program.guide, x, context, x.shape[0]),
                 samples=k,
                 nesting=program.structure.nesting,
             )

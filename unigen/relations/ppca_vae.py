@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from unigen.distributions.likelihoods import Gaussian, inverse_softplus
+from unigen.distributions.likelihoods import Gaussian
 from unigen.distributions.standard import StandardNormal
 from unigen.models.ppca import PPCA
 from unigen.models.vae import FLOOR, VAE, linear_vae
@@ -154,10 +154,11 @@ class PPCALinearVAE(Relation):
         left, singular, _ = torch.linalg.svd(ppca.weight, full_matrices=False)
         total = singular.square() + ppca.variance
         sigma, posterior = ppca.variance.sqrt(), (ppca.variance / total).sqrt()
-        if sigma.item() <= _head(vae).floor or posterior.min().item() <= 2 * FLOOR:
+        if sigma.item() <= 1.01 * _head(vae).floor or posterior.min().item() <= 2 * FLOOR:
             raise self.refuse("σ above the floor of the VAE's scales", ppca, hint="data on a larger scale")
         weight, gain = left * singular, left.mT * (singular / total)[:, None]
-        raw = torch.tensor([inverse_softplus(s - FLOOR) for s in posterior.tolist()], dtype=torch.float64)
+        above = (posterior - FLOOR).double()
+        raw = above + torch.log(-torch.expm1(-above))  # the inverse of softplus
         decoder, encoder = _affine(vae.decoder), _affine(vae.encoder)
         _head(vae).set_sigma(sigma)
         decoder.weight.copy_(weight)
