@@ -50,6 +50,15 @@ def test_the_bound_lies_below_the_density_but_not_far():
     assert -5 * mean.monte_carlo < mean.value < 0.01 + 5 * mean.monte_carlo
 
 
+def test_standardisation_is_accounted_for():
+    program = gaussian_diffusion(LogLinearSNR(1e5, 1e-5), dims=2, each=True)
+    x = torch.randn(500, 2, dtype=torch.float64) * torch.tensor([0.1, 20.0]) + 3
+    program.initialise(x)
+    truth = torch.distributions.Normal(program.denoiser.loc, program.denoiser.scale).log_prob(x).sum(1).mean()
+    bound = program.log_prob(x, density=DiffusionBound(64, 8)).mean()
+    assert abs(bound.value - float(truth)) < 0.01 + 5 * bound.monte_carlo
+
+
 def test_dimensions_are_summed_and_context_passed():
     program = Diffusion(5, hidden=8, blocks=1, context=2)
     log_prob = program.log_prob(torch.randn(3, 5), torch.randn(3, 2), density=DiffusionBound(4, 2))
