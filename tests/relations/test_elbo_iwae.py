@@ -49,14 +49,14 @@ def test_limit_is_half_the_variance():
 class MeanOfLogs(ELBOtoIWAE):
     """Averages the logarithms instead of the weights."""
 
-    def estimate(self, program, x, k):
+    def estimate(self, program, x, k, context=None):
         return torch.stack([super(MeanOfLogs, self).estimate(program, x, 1) for _ in range(k)]).mean(0)
 
 
 class WithoutLogK(ELBOtoIWAE):
     """Sums the weights instead of averaging them: above the evidence."""
 
-    def estimate(self, program, x, k):
+    def estimate(self, program, x, k, context=None):
         return super().estimate(program, x, k) + math.log(k)
 
 
