@@ -22,9 +22,9 @@ def write_reference(package: Path, folder: Path) -> None:
     """Write a page for the package, each package inside it and each module, and drop the pages of what is gone."""
     pages = {}
     for path in [package, *sorted(package.rglob("*"))]:
-        package_or_module = (
-            (path.suffix == ".py" and path.stem not in SKIPPED) or (path / "__init__.py").exists()
-        )
+        package_or_module = (path.suffix == ".py" and path.stem not in SKIPPED) or (
+            path / "__init__.py"
+        ).exists()
         if package_or_module:
             pages[name_of(path, package)] = page(path, package)
     for old in folder.glob("*.rst"):

@@ -12,7 +12,8 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 os.environ.setdefault("MPLBACKEND", "Agg")
 warnings.filterwarnings("ignore", message=r"\s*ArviZ is undergoing a major refactor", category=FutureWarning)
 
-from apidoc import escape_markup, skip_foreign, write_reference  # noqa: E402  (docs/apidoc.py, found through sys.path)
+from apidoc import escape_markup, skip_foreign, write_reference  # noqa: E402  (found through sys.path, in docs/)
+from family_table import family_list, family_table  # noqa: E402
 
 project = "unigen"
 author = "The unigen authors"
@@ -28,7 +29,8 @@ exclude_patterns = ["_build"]
 
 html_theme = "furo"
 html_title = "unigen"
-myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "substitution"]
+myst_substitutions = {"families": family_table(), "family_list": family_list()}  # pages that the code writes
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
