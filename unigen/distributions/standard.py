@@ -47,7 +47,7 @@ def labelled(distribution: TorchDistribution, label: str) -> TorchDistribution:
     return distribution
 
 
-Part = Any  # a Program, a distribution, or a callable (context) -> distribution
+Part = Any  #  a Program, a distribution, or a callable (context) -> distribution
 
 
 def as_distribution(part: Part, context: Tensor | None = None) -> TorchDistribution:
@@ -63,9 +63,11 @@ def as_distribution(part: Part, context: Tensor | None = None) -> TorchDistribut
     if hasattr(part, "log_prob") and hasattr(part, "event_shape") and not isinstance(part, nn.Module):
         return part
     if hasattr(part, "distribution"):
-        return part.distribution(context if part.context_features else None)
+        program: Any = part
+        return program.distribution(context if program.context_features else None)
     if callable(part):
-        return part()
+        made: Any = part()
+        return made
     raise ArgumentError(
         got=type(part).__name__,
         expected="a program, a distribution or a module that returns one",

@@ -70,6 +70,9 @@ class ProgramLoss(nn.Module):
     def __init__(self, program: Program) -> None:
         super().__init__()
         self.program = program
+        for part in program.modules():
+            if isinstance(part, Program):
+                part.structure  # noqa: B018  (found now, so that nothing changes while a step is traced)
 
     def player(self, name: str) -> Player:
         """Return the single player that trains everything in this loss."""
