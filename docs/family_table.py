@@ -1,52 +1,36 @@
-"""The table of families, from the code: each is constructed and asked."""
+"""The table of families on the guide's page, from what ``unigen.study.table`` finds out about each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
-
-from unigen.errors import NoDensityError
-from unigen.names import FAMILIES, resolve
+from unigen.names import family
+from unigen.study.table import FEATURES, all_answers
 
 HEAD = ("family", "formula", "`fit` minimises", "steps", "`log_prob` is", "by", "`sample` draws by")
-
-
-def cell(text: str) -> str:
-    return text.replace("|", r"\|")
+HIERARCHY = "p(x, z_T … z_1) = p(x | z_1) Π p(z_i | z_{i+1}) p(z_T);  q(z_T … z_1 | x)"
 
 
 def code(text: str) -> str:
-    return f"`{cell(text)}`"
+    return "`" + text.replace("|", r"\|") + "`"
 
 
 def rows() -> Iterator[tuple[str, ...]]:
-    for name in FAMILIES:
-        program = resolve(name)(features=8)
-        objective = type(program.objective).__name__
-        game = getattr(program.objective, "loss", None)
-        if game is not None:
-            objective += f"({type(game).__name__})"
-        try:
-            kind = str(program.log_prob(torch.zeros(2, 8)).kind)
-        except NoDensityError:
-            kind = "no density"
+    for each in all_answers():
+        program = family(each.name)(features=FEATURES)
         by = "its marginal" if program.has_marginal else "importance weighting"
         if program.density is not None:
-            by = "–" if kind == "no density" else code(type(program.density).__name__)
-        sampler = "ancestry" if program.sampler is None else code(type(program.sampler).__name__)
-        formula = program.formula
-        if "z_2" in formula:
-            formula = "p(x, z_T … z_1) = p(x | z_1) Π p(z_i | z_{i+1}) p(z_T);  q(z_T … z_1 | x)"
-        steps = {"ClosedForm": "one", "LeastSquares": "one", "EM": f"at most {program.recipe.steps}"}
+            by = "–" if each.log_prob == "none" else code(type(program.density).__name__)
+        steps = str(program.recipe.steps)
+        updates = {"ClosedForm": "one", "LeastSquares": "one", "EM": f"at most {steps}"}
         yield (
-            f"**{name}**",
-            code(formula),
-            code(objective),
-            steps.get(objective, str(program.recipe.steps)),
-            kind,
+            f"**{each.name}**",
+            code(HIERARCHY if "z_2" in each.formula else each.formula),
+            code(each.objective),
+            updates.get(each.objective, steps),
+            each.log_prob,
             by,
-            sampler,
+            each.sampler,
         )
 
 
@@ -58,6 +42,4 @@ def family_table() -> str:
 
 def family_list() -> str:
     """Return a Markdown list of what each family is, with a link to its reference."""
-    return "\n".join(
-        f"* **{name}**: {what}; {{py:mod}}`{module}`" for name, (module, what) in FAMILIES.items()
-    )
+    return "\n".join(f"* **{each.name}**: {each.what}; {{py:mod}}`{each.module}`" for each in all_answers())
