@@ -36,6 +36,7 @@ class _Adopt(Messenger):
 
     def _pyro_param(self, msg: Any) -> None:
         name, rest = msg["args"][0], msg["args"][1:]
+        msg["stop"] = True  # handlers outside see the program's registered parameters instead
         initial = rest[0] if rest else None
         initial = initial() if callable(initial) and not isinstance(initial, Tensor) else initial
         if isinstance(initial, nn.Parameter):  # a module's own parameter, announced by pyro.module
