@@ -1,0 +1,33 @@
+"""The atlas: every family a node, every relation an edge between the families it names."""
+
+from __future__ import annotations
+
+from unigen.names import FAMILIES
+from unigen.relations.atlas import atlas
+from unigen.relations.relation import all_relations
+
+
+def test_nodes_and_edges_are_the_families_and_the_relations():
+    graph = atlas()
+    assert {name: what for name, what in graph.nodes(data="what") if what} == {
+        name: what for name, (_, what) in FAMILIES.items()
+    }
+    found = {(frozenset((a, b)), facts["id"]) for a, b, facts in graph.edges(data=True)}
+    expected = {
+        (frozenset((each.families[0], other)), each.id)
+        for each in all_relations()
+        for other in (each.families[1:] or each.families)
+    }
+    assert found == expected
+
+
+def test_edges_carry_what_a_reader_needs():
+    known = {each.id: each for each in all_relations()}
+    for _, _, facts in atlas().edges(data=True):
+        each = known[facts["id"]]
+        assert facts == {"id": each.id, "name": each.name, "statement": each.statement, "source": each.source}
+
+
+def test_each_call_is_a_fresh_graph():
+    atlas().clear()
+    assert "PPCA" in atlas()
