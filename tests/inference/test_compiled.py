@@ -349,6 +349,21 @@ def test_batches_that_do_not_fit_run_eagerly():
     schedule.step()  # would warn if it believed that no step was taken before it
 
 
+def test_operations_that_torch_traces_for_one_size_only_are_replaced():
+    class Padded(Small):
+        def forward(self, x):
+            y = nn.functional.pad(self.net(x), (1, 2, 0, 1), value=0.5)  # (N + 1, 5)
+            y = nn.functional.pad(y, (-1, 3, -1, 0)).cumsum(1)
+            return torch.lerp(y, y.sin(), torch.rand(x.shape[0], 1)).square().mean()
+
+    said: list[str] = []
+    eager, compiled = pair(Padded, example=(torch.randn(6, 3),), compiler=interpreted, say=said.append)
+    for n in (6, 4, 9):
+        assert_same_step(eager, compiled, torch.randn(n, 3))
+    assert_same_state(eager, compiled)
+    assert compiled.traces == 1 and not said
+
+
 def test_a_loss_that_fixes_the_batch_size_says_so():
     class Fixed(Small):
         def forward(self, x):

@@ -48,7 +48,6 @@ from unigen.inference.step import Step
 Slot = tuple[dict[str, Any], str]  # where a tensor or number lives: a dictionary and its key
 _DECOMPOSED = [
     torch.ops.aten.lerp.Tensor,  # does not broadcast symbolic shapes
-    torch.ops.aten.constant_pad_nd.default,  # fixes them
     torch.ops.aten.native_batch_norm.default,  # these write running statistics without saying so
     torch.ops.aten.cudnn_batch_norm.default,
 ]
@@ -120,7 +119,7 @@ def trace_step(step: Step, batch: Sequence[Tensor | None], update: bool) -> tupl
     moving = [_symbolic(mode, b) for b in batch if b is not None]
     with untouched(step.loss), mode, quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        table: Any = get_decompositions(_DECOMPOSED)
+        table: Any = {**get_decompositions(_DECOMPOSED), torch.ops.aten.constant_pad_nd.default: _pad}
         graph = make_fx(program, decomposition_table=table)(*still, *moving)
         changed = [key for d, key, value in frozen if not unchanged(d, key, value)]
     if changed:
@@ -213,6 +212,17 @@ class _Program:
             if name in self.stirred or values[name] is not copy or copy._version != versions[name]
         ]
         return loss.detach(), grads, changed
+
+
+def _pad(x: Tensor, pad: Sequence[int], value: float = 0.0) -> Tensor:
+    """Pad with a constant, from the last dimension on; torch's own fixes symbolic shapes."""
+    for i, (before, after) in enumerate(zip(pad[::2], pad[1::2], strict=True)):
+        dim = x.dim() - 1 - i
+        cut = x.narrow(dim, max(-before, 0), x.shape[dim] - max(-before, 0) - max(-after, 0))
+        shape = list(x.shape)
+        blocks = [x.new_full((*shape[:dim], k, *shape[dim + 1 :]), value) for k in (before, after) if k > 0]
+        x = torch.cat([*blocks[: int(before > 0)], cut, *blocks[int(before > 0) :]], dim)
+    return x
 
 
 def unchanged(slot: dict[str, Any], key: str, value: Any) -> bool:
