@@ -2,30 +2,26 @@
 
     python -m benchmarks.sde_sampling --json
 
-Two hundred Euler steps of the reversed VP SDE (beta .1 -> 20) with a score network of width 128, on one thread. Each
-contender draws in turn, round after round; the ratio is the median over rounds of one contender's CPU time divided by
-the hand-written loop's in the same round.
+Two hundred Euler steps of the reversed VP SDE (beta .1 -> 20) with a score network of width 128, on one thread: unigen
+beside the Euler-Maruyama loop one would write by hand, and torchsde as its documentation says.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import functools
 import math
-import statistics
-import time
-from collections.abc import Callable
 
 import torch
 import torchsde
 from torch import Tensor, nn
 
+from benchmarks.ratios import measure, options, report
 from unigen.dynamics.schedule import VPLinear
 from unigen.dynamics.sde import ForwardSDE, ReverseSDE
 from unigen.dynamics.solvers import integrate_sde
 
 STEPS, WIDTH = 200, 128
-CASES = {"64x2": (64, 2, 1.4, 60), "1024x64": (1024, 64, 1.1, 14)}  # batch, dimensions, bound, rounds
+CASES = {"batch 64, 2 dimensions": (64, 2, 1.4, 60), "batch 1024, 64 dimensions": (1024, 64, 1.1, 15)}
 
 
 class ScoreNetwork(nn.Module):
@@ -88,53 +84,25 @@ def with_torchsde(network: ScoreNetwork, x: Tensor) -> Tensor:
     return torchsde.sdeint(_PlainSDE(network), x, ends, dt=1.0 / STEPS, method="euler")[-1]
 
 
-def cpu_time(work: Callable[[], object]) -> float:
-    """CPU seconds of one call."""
-    start = time.process_time()
-    work()
-    return time.process_time() - start
-
-
-def measure(batch: int, dims: int, rounds: int) -> dict[str, float]:
-    """Median CPU seconds a draw of the hand-written loop, and the others' ratios to it."""
-    torch.manual_seed(0)
-    network, x = ScoreNetwork(dims), torch.randn(batch, dims)
-    contenders = {"by hand": by_hand, "unigen": with_unigen, "torchsde": with_torchsde}
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for round_ in range(rounds + 2):  # two to warm up
-        for name, draw in contenders.items():
-            seconds = cpu_time(lambda draw=draw: draw(network, x))
-            if round_ >= 2:
-                times[name].append(seconds)
-    result = {"seconds by hand": statistics.median(times["by hand"])}
-    for name in ("unigen", "torchsde"):
-        pairs = zip(times[name], times["by hand"], strict=True)
-        result[name] = statistics.median(ours / theirs for ours, theirs in pairs)
-    return result
-
-
-def main() -> None:
-    """Print one line a case, or JSON; exit with 1 when a bound is missed."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--quick", action="store_true", help="a fifth of the rounds")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    results = {}
+def main() -> int:
+    """Measure all cases and report; 1 when a bound is missed."""
+    arguments = options(__doc__)
+    cases = {}
     for name, (batch, dims, bound, rounds) in CASES.items():
-        results[name] = measure(batch, dims, max(3, rounds // 5) if arguments.quick else rounds)
-        results[name]["bound"] = bound
-    if arguments.json:
-        print(json.dumps(results, indent=2))
-    else:
-        for name, row in results.items():
-            print(
-                f"{name}: unigen {row['unigen']:.2f} (bound {row['bound']}), torchsde {row['torchsde']:.2f}"
-            )
-    raise SystemExit(0 if all(row["unigen"] <= row["bound"] for row in results.values()) else 1)
+        torch.manual_seed(0)
+        network, x = ScoreNetwork(dims), torch.randn(batch, dims)
+        contenders = {
+            "by hand": functools.partial(by_hand, network, x),
+            "unigen": functools.partial(with_unigen, network, x),
+            "torchsde": functools.partial(with_torchsde, network, x),
+        }
+        rounds = max(3, rounds // 5) if arguments.quick else rounds
+        bounds = {"unigen": bound}
+        cases[name] = measure(
+            contenders, baseline="by hand", rounds=rounds, calls=1, bounds=bounds, warm_up=2
+        )
+    return report("reverse SDE, 200 Euler steps", cases, arguments.json)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
