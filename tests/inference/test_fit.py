@@ -95,7 +95,7 @@ def test_a_dataset_brings_fresh_noise_and_its_validation_split() -> None:
     seen: list[Tensor] = []
 
     class Watch(Location):
-        def density_of(self, x: Tensor, context: Tensor | None = None, density: object = None):  # noqa: ANN202
+        def density_of(self, x: Tensor, context: Tensor | None = None, density: object = None):
             seen.append(x.detach().clone())
             return super().density_of(x, context)
 
@@ -315,3 +315,33 @@ def test_minibatch_elbo_weighs_a_shared_latent_once() -> None:
     q = program.automatic_guide
     assert q.loc["theta"].item() == pytest.approx((x.sum() / 41).item(), abs=0.03)
     assert q.log_scale["theta"].exp().item() == pytest.approx(41**-0.5, rel=0.15)
+
+
+def test_none_switches_a_recipe_entry_off_and_dots_keep_it() -> None:
+    from unigen.inference.fit import _recipe
+    from unigen.models.flow import NSF
+
+    program = NSF(2, transforms=1, hidden=(4,))
+    assert _recipe(program, {"clip": ...}).clip == program.recipe.clip is not None
+    assert _recipe(program, {"clip": None}).clip is None
+
+
+def test_em_honours_callbacks_validation_and_checkpoints(tmp_path: Path) -> None:
+    x, seen, path = data(100, 5), [], tmp_path / "em.safetensors"
+    program = FactorAnalysis(5, 2)
+    whole = copy.deepcopy(program)
+    record = fit(program, x, seed=0, dtype=torch.float64, validation=data(50, 5, seed=1), checkpoint=path,
+                 callbacks=[lambda event: seen.append(event.step) or event.step == 4])  # fmt: skip
+    assert seen == [1, 2, 3, 4] and len(record.history["validation"]) == 4 and path.exists()
+    again = FactorAnalysis(5, 2)
+    resumed = fit(again, x, seed=0, dtype=torch.float64, checkpoint=path, resume=True, steps=6)
+    assert resumed.steps == 6
+    assert fit(whole, x, seed=0, dtype=torch.float64, steps=6).steps == 6
+    assert all(
+        torch.allclose(a, b, atol=1e-12) for a, b in zip(again.parameters(), whole.parameters(), strict=True)
+    )
+
+
+def test_a_game_refuses_validation_data() -> None:
+    with pytest.raises(ArgumentError, match="no validation loss"):
+        fit(Location(), data(), objective=Game(), steps=2, validation=data())

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import unigen as ug
-from unigen.errors import ContextError, ShapeError, SupportError
+from unigen.errors import ContextError, NoDensityError, ShapeError, SupportError
 from unigen.logprob import Kind
 from unigen.models.vae import VAE, linear_vae
 
@@ -64,7 +64,7 @@ def test_data_outside_the_support_is_refused() -> None:
 
 
 def test_a_prior_of_another_length_names_both_parts() -> None:
-    with pytest.raises(ShapeError, match="prior NSF.*latent"):
+    with pytest.raises(ShapeError, match=r"prior NSF.*latent"):
         VAE(4, 2, prior=ug.NSF(3))
 
 
@@ -93,7 +93,7 @@ def test_start_of_a_learned_scale_is_that_of_the_data() -> None:
         (lambda: ug.PPCA(2, 1), Kind.LOWER_BOUND, "p_PPCA(z)"),
     ],
 )
-def test_a_program_as_prior_is_one_line_and_trains_jointly(prior, kind: Kind, formula: str) -> None:  # noqa: ANN001
+def test_a_program_as_prior_is_one_line_and_trains_jointly(prior, kind: Kind, formula: str) -> None:
     torch.manual_seed(0)
     vae = VAE(4, 2, prior=prior(), hidden=(8,))
     before = [p.detach().clone() for p in vae.prior.parameters()]
@@ -102,6 +102,11 @@ def test_a_program_as_prior_is_one_line_and_trains_jointly(prior, kind: Kind, fo
     assert vae.log_prob(torch.randn(3, 4)).kind is kind is vae.kind
     assert vae.sample(3).shape == (3, 4)
     assert formula in vae.formula
+
+
+def test_a_prior_without_a_density_is_refused_at_construction() -> None:
+    with pytest.raises(NoDensityError, match="prior GAN"):
+        VAE(4, 2, prior=ug.GAN(2))
 
 
 def test_linear_vae_is_affine() -> None:

@@ -25,7 +25,8 @@ def test_edges_carry_what_a_reader_needs():
     known = {each.id: each for each in all_relations()}
     for _, _, facts in atlas().edges(data=True):
         each = known[facts["id"]]
-        assert facts == {"id": each.id, "name": each.name, "statement": each.statement, "source": each.source}
+        said = {"name": each.name, "statement": each.statement, "source": each.source}
+        assert facts == said | {"id": each.id, "label": str(each.id)}
 
 
 def test_each_call_is_a_fresh_graph():

@@ -10,6 +10,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from unigen.errors import ArgumentError
+from unigen.logprob import Kind
 
 
 class StandardNormal(nn.Module):
@@ -37,12 +38,13 @@ class StandardNormal(nn.Module):
 
 
 def labelled(distribution: TorchDistribution, label: str) -> TorchDistribution:
-    """Return a distribution that carries a name for formulas, ``p_NSF(z)``, through ``expand``."""
+    """Return an exact density that carries a name for formulas, ``p_NSF(z)``, through ``expand``."""
     plain = distribution.expand
 
     def expand(batch_shape: torch.Size, _instance: object = None) -> TorchDistribution:
         return labelled(plain(batch_shape, _instance), label)
 
+    distribution.kind = Kind.EXACT  # pyright: ignore[reportAttributeAccessIssue]
     distribution.label, distribution.expand = label, expand  # pyright: ignore[reportAttributeAccessIssue]
     return distribution
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import EllipsisType
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ COMPILE_FROM = 10_000  # rounds from which compilation (10–25 s) pays for itse
 
 
 def _recipe(program: Program, changes: dict[str, Any]) -> Recipe:
-    given = {name: value for name, value in changes.items() if value is not None}
+    given = {name: value for name, value in changes.items() if value is not ...}
     recipe = dataclasses.replace(program.recipe, **given)
     for name, low in (("steps", 1), ("batch_size", 1)):
         value = getattr(recipe, name)
@@ -63,12 +64,12 @@ def fit(
     batch_size: int | None = None,
     lr: float | None = None,
     optimizer: Callable[..., torch.optim.Optimizer] | torch.optim.Optimizer | None = None,
-    schedule: Schedule | None = None,
+    schedule: Schedule | EllipsisType | None = ...,
     validation: Any = None,
     validate_every: int | None = None,
     patience: int | None = None,
-    clip: float | None = None,
-    ema: float | None = None,
+    clip: float | EllipsisType | None = ...,
+    ema: float | EllipsisType | None = ...,
     device: str | torch.device = "auto",
     dtype: torch.dtype | None = None,
     seed: int | None = None,
@@ -81,8 +82,9 @@ def fit(
 ) -> Record:
     """Fit a program to data in place: closed form, EM, gradient steps or an adversarial game alike.
 
-    What is not given comes from the family's ``recipe``. With validation data the program ends with the
-    parameters of the best validation loss; with ``ema`` it ends with their moving average.
+    What is not given (``...``) comes from the family's ``recipe``; None switches schedule, clip or ema off. With
+    validation data the program ends with the parameters of the best validation loss; with ``ema`` it ends with
+    their moving average. A Dataset's own validation split is left aside where it has no use: closed forms, EM, games.
 
     Args:
         program: What is fitted.
@@ -132,6 +134,7 @@ def fit(
         raise ArgumentError(site="compile", got=compile, expected="True, False or 'auto'")
     make = None if isinstance(optimizer, torch.optim.Optimizer) else optimizer
     changes = {"steps": steps, "batch_size": batch_size, "lr": lr, "optimizer": make}
+    changes = {name: ... if value is None else value for name, value in changes.items()}
     recipe = _recipe(program, changes | {"schedule": schedule, "clip": clip, "ema": ema})
     program.check()
     program.to(device=_device(device), dtype=dtype)
@@ -140,7 +143,8 @@ def fit(
         if epochs < 1:
             raise ArgumentError(program=program.name, site="epochs", got=epochs, expected="≥ 1")
         recipe = dataclasses.replace(recipe, steps=epochs * feed.per_epoch)
-    if validation is None and hasattr(data, "fresh_train"):
+    implicit = validation is None and hasattr(data, "fresh_train")
+    if implicit:
         validation = (data.validation, data.context("validation") if program.context_features else None)
     program.data_size = feed.size
     chosen = objective or program.objective or ELBO()
@@ -150,6 +154,14 @@ def fit(
         if not program.fitted:
             program.initialise(*feed.everything())
         players = _players(program, chosen)
+        if len(players) > 1 or players[0].update is not None:
+            if validation is not None and not implicit and len(players) > 1:
+                raise ArgumentError(
+                    "a game has no validation loss",
+                    program=program.name,
+                    hint="watch it with a callback instead",
+                )
+            validation = None if implicit else validation
         for player in players:
             player.loss.to(device=program.device, dtype=program.dtype)
         run = Run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -76,7 +77,7 @@ class Run:
         """Run to the end and return the record."""
         began = time.perf_counter()
         if any(player.update is not None for player in self.players):
-            self._go_updates()
+            self._go_updates(resume)
         else:
             self._go_gradients(resume)
         self.record.seconds += time.perf_counter() - began
@@ -86,32 +87,53 @@ class Run:
 
     # -- closed forms and EM -------------------------------------------------------------------------------
 
-    def _go_updates(self) -> None:
+    def _go_updates(self, resume: bool) -> None:
+        if resume and self.checkpoint is not None and self.checkpoint.exists():
+            read_run(self, self.checkpoint)
         x, context = self.feed.everything()
         player = self.players[0]
         assert player.update is not None
-        kept, previous = copy_state(self.program), float("inf")
-        with progress_bar(1 if player.once else self.recipe.steps, self.program.name, self.progress) as bar:
-            for step in range(1, self.recipe.steps + 1):
-                self.step = step
-                loss = float(player.update(x, context))
-                if loss != loss or abs(loss) == float("inf"):
-                    self.program.load_state_dict(kept)
-                    raise DivergedError(
-                        f"the loss became {loss} in update {self.step}; parameters are those before it",
-                        program=self.program.name,
-                        hint="fewer components or latents, or a larger variance floor",
-                    )
-                self.record.add(player.name, self.step, loss)
-                bar(self.step, f"{player.name} {loss:.4f}")
-                if player.once:
-                    self.record.stopped = "solved in closed form"
-                    return
-                if previous - loss < self.recipe.tolerance:
-                    self.record.stopped = f"converged after {self.step} updates"
-                    return
-                kept, previous = copy_state(self.program), loss
         self.record.stopped = "all steps done"
+        with progress_bar(1 if player.once else self.recipe.steps, self.program.name, self.progress) as bar:
+            while self.step < self.recipe.steps:
+                if self._update(player, x, context, bar):
+                    break
+        if self.checkpoint is not None:
+            write_run(self, self.checkpoint)
+        self._choose_parameters()
+
+    def _update(self, player: Player, x: Tensor, context: Tensor | None, bar: Bar) -> bool:
+        """Make one update; return whether it was the last."""
+        assert player.update is not None
+        kept, curve = copy_state(self.program), self.record.history.get(player.name, [])
+        loss = float(player.update(x, context))
+        if not math.isfinite(loss):
+            self.program.load_state_dict(kept)
+            raise DivergedError(
+                f"the loss became {loss} in update {self.step + 1}; parameters are those before it",
+                program=self.program.name,
+                hint="fewer components or latents, or a larger variance floor",
+            )
+        self.step += 1
+        previous = curve[-1][1] if curve else math.inf
+        self.record.add(player.name, self.step, loss)
+        bar(self.step, f"{player.name} {loss:.4f}")
+        self._validate()
+        event = StepEvent(self.program, self.step, {player.name: loss}, self.record)
+        if player.once:
+            self.record.stopped = "solved in closed form"
+        elif previous - loss < self.recipe.tolerance:
+            self.record.stopped = f"converged after {self.step} updates"
+        else:
+            return self._stopped_by_callback(event) or self._patience_spent()
+        return True
+
+    def _stopped_by_callback(self, event: StepEvent) -> bool:
+        """Call every callback; return whether one of them asked to stop."""
+        if any([callback(event) for callback in self.callbacks]):  # noqa: C419  (all of them are called)
+            self.record.stopped = f"stopped by a callback at step {self.step}"
+            return True
+        return False
 
     # -- gradients -----------------------------------------------------------------------------------------
 
@@ -219,11 +241,7 @@ class Run:
                 self.record.add(name, self.step, value)
             bar(self.step, "  ".join(f"{name} {value:.4f}" for name, value in numbers.items()))
         event = StepEvent(self.program, self.step, numbers, self.record)
-        for callback in self.callbacks:
-            if callback(event):
-                self.record.stopped = f"stopped by a callback at step {self.step}"
-                return True
-        return False
+        return self._stopped_by_callback(event)
 
     # -- validation and the parameters that stay -----------------------------------------------------------
 

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from unigen.distributions.likelihoods import Gaussian, Likelihood
 from unigen.distributions.standard import Part, StandardNormal, as_distribution
-from unigen.errors import ShapeError
+from unigen.errors import NoDensityError, ShapeError
 from unigen.nn.mlp import MLP
 from unigen.objectives.elbo import ELBO
 from unigen.objectives.objective import Objective
 from unigen.program import Program
+from unigen.traces import kind_of
 
 FLOOR = 1e-4  # smallest posterior scale
 
@@ -42,6 +43,7 @@ class VAE(Program):
 
     Raises:
         ShapeError: The prior's event shape is not (latents,).
+        NoDensityError: The prior has draws only, no density.
 
     References:
         Kingma & Welling, Auto-encoding variational Bayes, 2014; Rezende, Mohamed & Wierstra 2014.
@@ -76,7 +78,15 @@ class VAE(Program):
             MLP(features, 2 * latents, hidden=hidden, context=context) if encoder is None else encoder
         )
         self.decoder = MLP(latents, width, hidden=hidden, context=context) if decoder is None else decoder
-        got = as_distribution(self.prior, self._dummy_context(1)).event_shape
+        given = as_distribution(self.prior, self._dummy_context(1))
+        if kind_of(given) is None:
+            raise NoDensityError(
+                f"the prior {type(self.prior).__name__} has no density, which the bound needs",
+                program="VAE",
+                site="z",
+                hint="a prior with a density, a bound or an energy: NSF, PPCA, Diffusion, EnergyModel",
+            )
+        got = given.event_shape
         if got != (latents,):
             raise ShapeError(
                 f"the prior {type(self.prior).__name__} does not fit the latent",

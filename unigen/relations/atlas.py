@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 
 def atlas() -> networkx.MultiGraph:
-    """Return the graph of families; an edge carries its relation's ``id``, ``name``, ``statement`` and ``source``.
+    """Return the graph of families; an edge carries its relation's ``id``, ``name``, ``statement``,
+    ``source`` and ``label``.
 
     A relation among several families links each to the first; one about a single family is a loop.
 
@@ -28,6 +29,7 @@ def atlas() -> networkx.MultiGraph:
         graph.add_node(name, what=what)
     for each in all_relations():
         facts = {"id": each.id, "name": each.name, "statement": each.statement, "source": each.source}
+        facts["label"] = str(each.id)
         first, *others = each.families
         for other in others or [first]:
             graph.add_edge(first, other, **facts)

@@ -40,9 +40,6 @@ def row_figures(row: dict[str, Any], folder: Path) -> list[tuple[str, Figure]]:
 def atlas_figure(results: dict[str, Any]) -> Figure:
     """Return the graph of families; those on which this study measured a relation are filled."""
     graph = atlas()
-    for _, _, facts in graph.edges(data=True):
-        facts["label"] = str(facts["id"])
-        facts["key"] = f"{facts['name']}: {facts['statement']}"
     families = {row["name"]: row["family"] for row in results["rows"]}
     measured = {families[name] for each in results["relations"] for name in each["on"]}
-    return draw_atlas(graph, key="key", highlight=sorted(measured & set(graph.nodes)))
+    return draw_atlas(graph, highlight=sorted(measured & set(graph.nodes)))
