@@ -79,7 +79,7 @@ def _parents(model: PyroFunction, names: list[str]) -> dict[str, tuple[str, ...]
             name: get_provenance([v for v in vars(base_of(node["fn"])).values() if isinstance(v, Tensor)])
             | get_provenance(node["fn"].log_prob(node["value"]))
             for name, node in sample_nodes(trace).items()
-            if kind_of(node["fn"]) is Kind.EXACT
+            if kind_of(node["fn"]) is Kind.EXACT and not getattr(base_of(node["fn"]), "costly", False)
         }
     except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError):
         found = {}  # the chain rule in sampling order is always true

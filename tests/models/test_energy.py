@@ -67,7 +67,7 @@ def test_a_vae_with_an_energy_prior_says_that_its_number_is_unnormalised() -> No
     (player,) = vae.objective.players(vae)
     player.loss(torch.randn(4, 5)).backward()
     assert all(p.grad is not None for p in vae.parameters())
-    assert vae.prior.f.layers[0].weight.grad.abs().sum() > 0
+    assert vae.prior.f.r.net.layers[0].weight.grad.abs().sum() > 0
 
 
 def test_an_energy_prior_learns_jointly_where_the_latents_are() -> None:

@@ -15,18 +15,28 @@ from unigen.objectives.adversarial import Adversarial, NonSaturating, Wasserstei
 from unigen.objectives.elbo import ELBO
 
 
-def test_draws_are_the_generator_of_normal_noise_in_the_units_of_the_data() -> None:
+def test_draws_are_the_generator_of_normal_noise() -> None:
     net = MLP(1, 2, hidden=())
     with torch.no_grad():
         net.layers[0].weight.copy_(torch.tensor([[1.0], [-2.0]]))
-        net.layers[0].bias.zero_()
+        net.layers[0].bias.copy_(torch.tensor([2.0, 20.0]))
     gan, n = GAN(2, 1, generator=net), 100_000
-    gan.initialise(torch.tensor([[0.0, 10.0], [4.0, 30.0]]))  # mean (2, 20), standard deviation (2, 10)
     x = gan.sample(n)
-    sd = torch.tensor([2.0, 20.0])
-    assert bool(((x.mean(0) - torch.tensor([2.0, 20.0])).abs() < 5 * sd / math.sqrt(n)).all())
+    mean, sd = torch.tensor([2.0, 20.0]), torch.tensor([1.0, 2.0])
+    assert bool(((x.mean(0) - mean).abs() < 5 * sd / math.sqrt(n)).all())
     assert bool(((x.std(0) - sd).abs() < 5 * sd / math.sqrt(2 * n)).all())
-    torch.testing.assert_close(gan.decode(torch.tensor([[3.0]])), torch.tensor([[8.0, -40.0]]))
+    torch.testing.assert_close(gan.decode(torch.tensor([[3.0]])), torch.tensor([[5.0, 14.0]]))
+
+
+def test_the_generator_of_the_family_stays_in_the_box_of_the_data() -> None:
+    gan = GAN(2, 3)
+    gan.initialise(torch.tensor([[0.0, 10.0], [4.0, 30.0], [1.0, 20.0]]))
+    with torch.no_grad():
+        gan.generator.net.layers[-1].weight.mul_(1e4)
+    x = gan.sample(500)
+    low, high = torch.tensor([0.0, 10.0]), torch.tensor([4.0, 30.0])
+    assert bool((x >= low).all() and (x <= high).all())
+    assert bool(((x - low < 0.1) | (high - x < 0.1)).float().mean() > 0.9)  # steep weights: nearly all at an edge
 
 
 def test_every_density_query_is_refused_with_what_to_use_instead() -> None:
@@ -75,10 +85,14 @@ def test_an_affine_generator_finds_the_mean_and_spread_of_gaussian_data(
 ) -> None:
     x = 3 + 2 * torch.randn(2000, 1)
     critic = Critic(1, hidden=(32,))
-    gan = GAN(1, 1, hidden=(), objective=Adversarial(game, critic=critic, critic_steps=2))
-    record = fit(gan, (x - 3) / 4 + 5, steps=300, lr=1e-2, ema=0.99, progress=False, seed=0)
+    net = MLP(1, 1, hidden=())
+    with torch.no_grad():
+        net.layers[0].weight.fill_(1.0)
+        net.layers[0].bias.zero_()
+    gan = GAN(1, 1, generator=net, objective=Adversarial(game, critic=critic, critic_steps=2))
+    record = fit(gan, (x - 3) / 4 + 1, steps=300, lr=1e-2, ema=0.99, progress=False, seed=0)
     draws = gan.sample(20_000)
-    assert abs(float(draws.mean()) - 5) < 0.15  # of a standard deviation 0.5
+    assert abs(float(draws.mean()) - 1) < 0.15  # of a standard deviation 0.5
     assert abs(float(draws.std()) - 0.5) < 0.15
     assert set(record.history) == {"critic", "generator"}
     assert gan.fitted

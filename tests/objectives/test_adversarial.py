@@ -69,14 +69,17 @@ def test_the_critic_of_two_gaussians_becomes_their_log_density_ratio() -> None:
     )
 
 
-@pytest.mark.parametrize(("distance", "penalty"), [(2.0, 1.0), (1.0, 10.0)])
-def test_the_gradient_penalty_steepens_the_critic_of_two_diracs(distance: float, penalty: float) -> None:
+@pytest.mark.parametrize(
+    ("distance", "penalty", "two_sided"), [(2.0, 1.0, False), (1.0, 10.0, False), (1.0, 5.0, True)]
+)
+def test_the_gradient_penalty_steepens_the_critic_of_two_diracs(
+    distance: float, penalty: float, two_sided: bool
+) -> None:
     critic = Critic(1, hidden=())
-    with torch.no_grad():
-        critic.net.layers[0].weight.fill_(
-            -0.5
-        )  # the penalty has a second, worse optimum at slopes of the other sign
-    player = Adversarial(Wasserstein(penalty), critic=critic).players(generator(0.0, distance))[0]
+    with torch.no_grad():  # 0.9 has the wrong sign, where a two-sided penalty would hold it
+        critic.net.layers[0].weight.fill_(-0.5 if two_sided else 0.9)
+    game = Wasserstein(penalty, two_sided=two_sided)
+    player = Adversarial(game, critic=critic).players(generator(0.0, distance))[0]
     x = torch.zeros(8, 1).double()
     play(player, x, steps=400, lr=0.05)
     slope = -critic.net.layers[0].weight.item()
@@ -87,8 +90,6 @@ def test_the_gradient_penalty_steepens_the_critic_of_two_diracs(distance: float,
 
 def test_the_dual_of_two_gaussians_is_their_wasserstein_distance() -> None:
     critic = Critic(1, hidden=())
-    with torch.no_grad():
-        critic.net.layers[0].weight.fill_(-0.5)
     player = Adversarial(Wasserstein(10.0), critic=critic).players(generator(1.0, 2.0))[0]
     n = 100_000
     play(player, torch.randn(4000, 1).double(), steps=300, lr=0.05)

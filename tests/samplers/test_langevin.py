@@ -54,9 +54,18 @@ def test_steps_are_measured_in_the_length_of_the_program() -> None:
     assert abs(z_of_variance(x / 100, 1.052632)) < 5
 
 
+def test_the_last_step_takes_the_noise_off_by_the_posterior_mean() -> None:
+    # data N(0, 3) under noise of variance 1: p = N(0, 4), E[x0 | x] = 3/4 x
+    model = normal()
+    model.initialise(torch.tensor([[-2.0], [2.0]]))
+    x = torch.linspace(-5, 5, 11).unsqueeze(1)
+    draws = model.sample(11, sampler=Langevin(steps=0, start=lambda n, c: x, denoise=0.5))
+    torch.testing.assert_close(draws, 0.75 * x)
+
+
 def test_draws_start_from_the_persistent_chains() -> None:
     model = normal()
-    model.chains.put(torch.full((256, 1), 7.0))
+    model.chains.put(torch.full((128, 1), 7.0))
     torch.testing.assert_close(model.sample(300, sampler=Langevin(steps=0)), torch.full((300, 1), 7.0))
 
 

@@ -74,6 +74,9 @@ class MaskedConditioner(nn.Module):
         Germain et al., MADE: masked autoencoder for distribution estimation, ICML 2015.
     """
 
+    centre: Tensor
+    spread: Tensor
+
     def __init__(
         self,
         features: int,
@@ -95,6 +98,8 @@ class MaskedConditioner(nn.Module):
         self.features, self.parameters_per_feature, self.context = features, parameters, context
         self.limit = limit
         self.inputs_per_feature = inputs
+        self.register_buffer("centre", torch.zeros(features * inputs))
+        self.register_buffer("spread", torch.ones(features * inputs))
         self.order = tuple(range(features)) if order is None else tuple(int(i) for i in order)
         if sorted(self.order) != list(range(features)):
             raise ArgumentError(site="order", got=self.order, expected=f"a permutation of 0 … {features - 1}")
@@ -120,16 +125,38 @@ class MaskedConditioner(nn.Module):
         """Device of the parameters."""
         return next(self.parameters()).device
 
+    @torch.no_grad()
+    def start_at(self, raw: Tensor, x: Tensor | None = None) -> None:
+        """Let the outputs start near constants, and optionally standardise the inputs.
+
+        Args:
+            raw: Parameters of every feature, shape (D, P).
+            x: Inputs (N, D · inputs) whose mean and standard deviation the network shall see as 0 and 1.
+        """
+        if self.net is None:
+            self.constant.copy_(raw[0])
+            return
+        last = self.net[-1]
+        _shrink(last, 0.1)
+        last.get_parameter("bias").copy_(raw.flatten())
+        if x is not None:
+            sd = x.std(0)
+            self.centre.copy_(x.mean(0))
+            self.spread.copy_(torch.where(sd > 0, sd, torch.ones_like(sd)))
+
+    def _join(self, x: Tensor, context: Tensor | None) -> Tensor:
+        return join((x - self.centre) / self.spread, context, self.context, self.limit)
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the parameters of all features, shape (..., D, P), given x (..., D · inputs)."""
-        joined = join(x, context, self.context, self.limit)
+        joined = self._join(x, context)
         if self.net is None:
             return self.constant.expand(*joined.shape[:-1], 1, self.parameters_per_feature)
         return self.net(joined).unflatten(-1, (self.features, self.parameters_per_feature))
 
     def feature(self, x: Tensor, context: Tensor | None, i: int) -> Tensor:
         """Return the parameters of feature i only, shape (..., P); the last layer is evaluated on P rows."""
-        joined = join(x, context, self.context, self.limit)
+        joined = self._join(x, context)
         if self.net is None:
             return self.constant.expand(*joined.shape[:-1], self.parameters_per_feature)
         rows = slice(i * self.parameters_per_feature, (i + 1) * self.parameters_per_feature)

@@ -1,9 +1,8 @@
 """Likelihood heads: what a decoder's output means, p(x | raw).
 
 Notation: D features of one example (the product of ``event_shape``), P parameters a feature. A network ends in
-D·P numbers ``raw``; the P parameters of one feature stand next to one another. Scales are
-σ = floor + softplus(ρ + ρ₀) with ρ₀ such that ρ = 0 gives σ = 1, so no scale falls below ``floor`` and a
-Gaussian log-density stays below −log floor a feature.
+D·P numbers ``raw``; the P parameters of one feature stand next to one another. A learned scale never falls below
+``floor``, so a Gaussian log-density stays below −log floor a feature.
 """
 
 from __future__ import annotations
@@ -16,16 +15,10 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 from torch.distributions import constraints
-from torch.nn.functional import softplus
 
+from unigen.distributions.scales import FLOOR, positive, raw_scale
+from unigen.distributions.scales import inverse_softplus as inverse_softplus
 from unigen.errors import ArgumentError, ShapeError
-
-FLOOR = 1e-3  # smallest scale
-
-
-def inverse_softplus(y: float) -> float:
-    """Return ρ with log(1 + exp ρ) = y, for y > 0."""
-    return y + math.log(-math.expm1(-y))
 
 
 class Likelihood(nn.Module, ABC):
@@ -47,6 +40,10 @@ class Likelihood(nn.Module, ABC):
     @abstractmethod
     def elementwise(self, raw: Tensor, event_shape: torch.Size) -> TorchDistribution:
         """Return independent scalars, batch shape (..., *event_shape), from parameters (..., *event_shape, P)."""
+
+    @abstractmethod
+    def marginals(self, x: Tensor) -> Tensor:
+        """Return the raw parameters (D, P) of independent features fitted to x (N, D): where training may start."""
 
     def encode(self, x: Tensor) -> Tensor:
         """Return what a network is fed for x (..., D): shape (..., D · inputs_per_feature)."""
@@ -120,9 +117,6 @@ class Gaussian(Likelihood):
         if isinstance(scale, str) and scale in sizes:
             self.raw_scale = nn.Parameter(torch.zeros(sizes[scale]))
 
-    def _positive(self, rho: Tensor) -> Tensor:
-        return self.floor + softplus(rho + inverse_softplus(1.0 - self.floor))
-
     @property
     def sigma(self) -> Tensor:
         """The scale, shape (1,) or (D,), where it does not depend on the network.
@@ -136,33 +130,38 @@ class Gaussian(Likelihood):
             )
         if not isinstance(self.mode, str):
             return torch.tensor([float(self.mode)])
-        return self._positive(self.raw_scale)
+        return positive(self.raw_scale, self.floor)
 
     def set_sigma(self, sigma: Tensor | float) -> None:
         """Write the learned scale; the inverse of ``sigma``.
 
         Raises:
-            ArgumentError: The scale is not a parameter, or a value is not above the floor.
+            ArgumentError: The scale is not a parameter, or a value lies below 1.01 · floor.
         """
         if self.mode not in ("learned", "per_feature"):
             raise ArgumentError("the scale is not a parameter", program="Gaussian", got=self.mode)
         value = torch.as_tensor(sigma, dtype=self.raw_scale.dtype, device=self.raw_scale.device)
-        if not bool((value > self.floor).all()):
-            raise ArgumentError(program="Gaussian", site="sigma", got=sigma, expected=f"> floor = {self.floor}")
-        y = value - self.floor
+        if not bool((value >= 1.01 * self.floor).all()):
+            raise ArgumentError(program="Gaussian", site="sigma", got=sigma, expected=f"≥ {1.01 * self.floor:g}")
         with torch.no_grad():
-            self.raw_scale.copy_(y + torch.log(-torch.expm1(-y)) - inverse_softplus(1.0 - self.floor))
+            self.raw_scale.copy_(raw_scale(value, self.floor))
 
     def elementwise(self, raw: Tensor, event_shape: torch.Size) -> TorchDistribution:
         """Return N(m_i, σ_i²)."""
         loc = raw[..., 0]
         if self.mode == "network":
-            return dist.Normal(loc, self._positive(raw[..., 1]))
+            return dist.Normal(loc, positive(raw[..., 1], self.floor))
         if isinstance(self.mode, str):
             sigma = self.sigma.to(loc.dtype)
             sigma = sigma.reshape(event_shape) if self.mode == "per_feature" else sigma
             return dist.Normal(loc, sigma.expand(loc.shape))
         return dist.Normal(loc, torch.full_like(loc, float(self.mode)))
+
+    def marginals(self, x: Tensor) -> Tensor:
+        """Return means, and scales where the network gives them."""
+        if self.mode != "network":
+            return x.mean(0)[:, None]
+        return torch.stack((x.mean(0), raw_scale(x.std(0), self.floor)), -1)
 
     def extra_repr(self) -> str:
         """Return the mode of the scale."""
@@ -173,6 +172,11 @@ class Bernoulli(Likelihood):
     """x_i ∈ {0, 1} with P(x_i = 1) = 1 / (1 + exp(−raw_i)); the mean is that probability."""
 
     support = constraints.boolean
+
+    def marginals(self, x: Tensor) -> Tensor:
+        """Return logits of the frequencies, with half a count added to both sides."""
+        ones = x.sum(0)
+        return (torch.log(ones + 0.5) - torch.log(x.shape[0] - ones + 0.5))[:, None]
 
     def elementwise(self, raw: Tensor, event_shape: torch.Size) -> TorchDistribution:
         """Return Bernoulli(logits)."""
@@ -221,40 +225,11 @@ class Categorical(Likelihood):
         k = torch.arange(self.classes, dtype=x.dtype, device=x.device)
         return (x[..., None] == k).flatten(-2).to(x.dtype if x.is_floating_point() else torch.get_default_dtype())
 
+    def marginals(self, x: Tensor) -> Tensor:
+        """Return log-frequencies, with half a count added to each class."""
+        counts = self.encode(x).reshape(x.shape[0], -1, self.classes).sum(0)
+        return torch.log((counts + 0.5) / (x.shape[0] + 0.5 * self.classes))
+
     def extra_repr(self) -> str:
         """Return the number of classes."""
         return f"classes={self.classes}"
-
-
-class GaussianMixture(Likelihood):
-    """p(x_i) = Σ_k w_ik N(x_i; m_ik, σ_ik²): three parameters a component, log-weight, mean and ρ.
-
-    Args:
-        components: K.
-        floor: Smallest scale.
-
-    Raises:
-        ArgumentError: K < 1, or a floor outside (0, 1).
-
-    References:
-        Uria, Murray & Larochelle, RNADE, NeurIPS 2013.
-    """
-
-    def __init__(self, components: int = 8, *, floor: float = FLOOR) -> None:
-        super().__init__()
-        if components < 1 or not 0 < floor < 1:
-            raise ArgumentError(
-                program="GaussianMixture", got=(components, floor), expected="components ≥ 1 and 0 < floor < 1"
-            )
-        self.components, self.floor, self.parameters_per_feature = components, floor, 3 * components
-
-    def elementwise(self, raw: Tensor, event_shape: torch.Size) -> TorchDistribution:
-        """Return the mixture."""
-        logits, loc, rho = raw.chunk(3, dim=-1)
-        scale = self.floor + softplus(rho + inverse_softplus(1.0 - self.floor))
-        return dist.MixtureSameFamily(dist.Categorical(logits=logits), dist.Normal(loc, scale))
-
-    def extra_repr(self) -> str:
-        """Return the number of components."""
-        return f"components={self.components}, floor={self.floor:g}"
-

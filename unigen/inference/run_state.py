@@ -83,7 +83,7 @@ def read_run(run: Run, path: Path) -> None:
         run.average.steps = saved["average"]["steps"]
         for name, value in saved["average"]["shadow"].items():
             run.average.shadow[name].copy_(value)
-    run.best, run.step = saved["best"], saved["step"]
+    run.best, run.step = saved["best"] if run.validation is not None else None, saved["step"]
     run.record.history = {k: [(int(a), float(b)) for a, b in v] for k, v in saved["history"].items()}
     run.record.seconds = saved["seconds"]
     cpu = {name: value.cpu() for name, value in saved["feed"]["tensors"].items()}

@@ -1,10 +1,10 @@
 """The energy-based model.
 
-    p(x | c) = exp(−E(x, c)) / Z(c),      E(x, c) = f(u, c) + ½ ‖u‖²,     u = (x − μ) / s
+    p(x | c) = exp(−E(x, c)) / Z(c),      u = (x − μ) / s,
+    E(x, c) = ½ Σ_d w_d (u_d − r_d(u, c))²      or, with a network f of your own,      f(u, c) + ½ ‖u‖²
 
-Notation: x (N, D), c (N, C) context. f is any network; the quadratic keeps Z finite (f bounded or of less than
-quadratic growth) and lets chains start at N(μ, s²I). μ and s are the mean and the root mean square spread of the
-data, set by ``fit``, or 0 and 1.
+Notation: x (N, D), c (N, C) context. r is a perceptron into the range of the data; the quadratic keeps Z finite where f
+grows less than it. μ and s are the mean and the root mean square spread of the data, set by ``fit``, or 0 and 1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from unigen.densities.unnormalised import Unnormalised
 from unigen.distributions.energy import EnergyDistribution
 from unigen.errors import ArgumentError, ShapeError
-from unigen.nn.mlp import MLP
+from unigen.nn.reconstruction import Reconstruction
 from unigen.nn.replay import ReplayBuffer
 from unigen.objectives.contrastive import ContrastiveDivergence
 from unigen.objectives.objective import Objective
@@ -28,17 +28,21 @@ from unigen.recipe import Cosine, Recipe
 from unigen.samplers.langevin import Langevin
 from unigen.samplers.sampler import Sampler
 
+NOISE = 0.45  # of the data's spread: smooth enough for a few hundred steps to move between shapes
+
 
 class EnergyModel(Program):
     """p(x) ∝ exp(−E(x)): any network is a model, at the price of an unknown normaliser.
 
-    ``log_prob`` is −E(x), kind unnormalised; ``score`` is exact. As the prior of another program it is trained
+    ``log_prob`` is −E(x), kind unnormalised; ``score`` is exact. By default the model is one of data under Gaussian noise,
+    which ``fit`` adds and the last step of ``sample`` takes off; ``objective=ContrastiveDivergence(noise=0.0)`` and
+    ``sampler=Langevin(denoise=0.0)`` do without. As the prior of another program it is trained
     jointly: its ``surrogate`` is −E(x) + mean E(y), y the ends of its own persistent chains.
 
     Args:
         features: D, length of x.
         energy: Network f, (N, D) → (N,) or (N, 1), given the context as a second argument if there is one;
-            replaces the perceptron.
+            replaces the reconstruction.
         hidden: Widths of the perceptron's hidden layers.
         context: C, features of the context.
         chains: Number of persistent chains, from which draws start too.
@@ -55,7 +59,7 @@ class EnergyModel(Program):
         (torch.Size([2, 3]), <Kind.UNNORMALISED: 'unnormalised'>)
     """
 
-    recipe: ClassVar[Recipe] = Recipe(steps=4000, lr=1e-3, schedule=Cosine(warmup=100), clip=10.0, ema=0.999)
+    recipe: ClassVar[Recipe] = Recipe(steps=5000, lr=1e-3, schedule=Cosine(warmup=100, final=0.05), ema=0.995)
     loc: Tensor
     length: Tensor
 
@@ -66,17 +70,18 @@ class EnergyModel(Program):
         energy: nn.Module | None = None,
         hidden: Sequence[int] = (256, 256),
         context: int = 0,
-        chains: int = 256,
-        negatives: ContrastiveDivergence = ContrastiveDivergence(noise=0.0),
-        objective: Objective = ContrastiveDivergence(noise=0.2),
-        sampler: Sampler = Langevin(steps=500, step_size=0.01),
+        chains: int = 128,
+        negatives: ContrastiveDivergence = ContrastiveDivergence(steps=5, step_size=0.03),
+        objective: Objective = ContrastiveDivergence(steps=5, step_size=0.04, noise=NOISE, weight_decay=0.0),
+        sampler: Sampler = Langevin(steps=300, step_size=0.04, denoise=NOISE),
     ) -> None:
         if features < 1:
             raise ArgumentError(program="EnergyModel", site="features", got=features, expected="≥ 1")
         super().__init__(
             (features,), context=context, objective=objective, sampler=sampler, density=Unnormalised()
         )
-        self.f = MLP(features, 1, hidden=hidden, context=context) if energy is None else energy
+        spread = getattr(objective, "noise", 0.0) or 1.0
+        self.f = Reconstruction(features, hidden, context, spread) if energy is None else energy
         self.negatives = negatives
         self.chains = ReplayBuffer(chains, (features,), context)
         self.register_buffer("loc", torch.zeros(features))
@@ -100,7 +105,7 @@ class EnergyModel(Program):
                 expected=tuple(u.shape[:-1]),
                 hint="a network that ends in one output",
             )
-        return f + 0.5 * u.square().sum(-1)
+        return f if isinstance(self.f, Reconstruction) else f + 0.5 * u.square().sum(-1)
 
     def model(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Tensor:
         """Declare p(x | c), unnormalised."""
@@ -120,6 +125,8 @@ class EnergyModel(Program):
         """Take μ, s and the starts of the chains from data."""
         self.loc.copy_(x.mean(0))
         self.length.copy_((x - self.loc).square().mean().sqrt().clamp_min(1e-6))
+        if isinstance(self.f, Reconstruction):
+            self.f.r.set_range((x - self.loc) / self.length)
         rows = torch.randint(x.shape[0], (self.chains.x.shape[0],), device=x.device)
         self.chains.take(x[rows], None if context is None else context[rows])
 

@@ -1,10 +1,10 @@
 """The generative adversarial network: draws without a density.
 
-    z ~ N(0, I),    x = μ + s ⊙ G(z, c)
+    z ~ N(0, I),    x = a + (b − a) ⊙ σ(G(z, c))
 
-Notation: x (N, D), z (N, L), c (N, C) context. μ and s are the mean and standard deviation of each feature of the
-data, set by ``fit``, or 0 and 1, so that G works in units of order one. There is no log p(x) and no way back from x to
-z; the critic that trains G belongs to the objective.
+Notation: x (N, D), z (N, L), c (N, C) context, σ the logistic function, [a, b] the range of each feature in the data,
+set by ``fit``, so that G works in units of order one and draws stay where data were seen; a generator of your own gives
+x directly. There is no log p(x) and no way back from x to z; the critic that trains G belongs to the objective.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from unigen.distributions.implicit import Implicit
 from unigen.distributions.standard import Part, StandardNormal, as_distribution
 from unigen.errors import ArgumentError, NoDensityError, ShapeError, UnsupportedQueryError
 from unigen.logprob import Kind, LogProb
+from unigen.nn.bounded import Bounded
 from unigen.nn.mlp import MLP
 from unigen.objectives.adversarial import Adversarial, Wasserstein
 from unigen.objectives.objective import Objective
@@ -64,7 +65,7 @@ class GAN(Program):
         latents: L, length of z.
         prior: p(z): a program, a distribution or a module with differentiable draws; N(0, I) if omitted.
         hidden: Widths of the generator's hidden layers.
-        generator: Network z, c → (N, D), replacing the perceptron.
+        generator: Network z, c → x (N, D), replacing the perceptron and its box.
         context: C, features of the context.
         objective: The game that ``fit`` plays.
 
@@ -85,8 +86,6 @@ class GAN(Program):
 
     recipe: ClassVar[Recipe] = Recipe(steps=8000, lr=1e-3, schedule=Cosine(final=0.05), ema=0.999)
     has_posterior = False
-    loc: Tensor
-    scale: Tensor
 
     def __init__(
         self,
@@ -107,19 +106,17 @@ class GAN(Program):
         self.latents = latents
         self.prior = StandardNormal(latents) if prior is None else prior
         own = MLP(latents, features, hidden=hidden, activation=nn.LeakyReLU(0.2), context=context)
-        self.generator = own if generator is None else generator
-        self.register_buffer("loc", torch.zeros(features))
-        self.register_buffer("scale", torch.ones(features))
+        self.generator = Bounded(own, features) if generator is None else generator
         got = as_distribution(self.prior, self._dummy_context(1)).event_shape
         if got != (latents,):
             raise ShapeError(program="GAN", site="z", got=tuple(got), expected=(latents,))
 
     def model(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Tensor:
-        """Declare z ~ p(z), x = μ + s ⊙ G(z, c)."""
+        """Declare z ~ p(z), x = G(z, c)."""
 
         def push(shape: torch.Size) -> Tensor:
-            raw = self.generator(z, context) if self.context_features else self.generator(z)
-            return (self.loc + self.scale * raw).expand(*shape, *self.event_shape)
+            drawn = self.generator(z, context) if self.context_features else self.generator(z)
+            return drawn.expand(*shape, *self.event_shape)
 
         with self.plate(x, n):
             z = pyro.sample("z", as_distribution(self.prior, context))
@@ -149,9 +146,9 @@ class GAN(Program):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Take μ and s from data."""
-        self.loc.copy_(x.mean(0))
-        self.scale.copy_(x.std(0, correction=0).clamp_min(1e-6))
+        """Take the box of the generator from data."""
+        if isinstance(self.generator, Bounded):
+            self.generator.set_range(x)
 
 
 class WGAN(GAN):

@@ -30,7 +30,7 @@ class MADE(Program):
     Args:
         features: D.
         likelihood: The conditional: ``Gaussian("network")`` by default, ``Bernoulli()``, ``Categorical(k)``,
-            ``GaussianMixture(k)``.
+            ``MixtureOfGaussians(k)``.
         context: C.
         hidden: Widths of the hidden layers.
         order: Order in which features are drawn; ascending by default.
@@ -46,9 +46,9 @@ class MADE(Program):
     """
 
     recipe = Recipe(
-        steps=2000,
+        steps=1500,
         batch_size=128,
-        lr=1e-3,
+        lr=3e-3,
         optimizer=partial(torch.optim.AdamW, weight_decay=1e-2),
         schedule=Cosine(warmup=20),
         clip=20.0,
@@ -83,3 +83,7 @@ class MADE(Program):
     def marginal(self, context: Tensor | None = None) -> AutoregressiveDistribution:
         """Return p(x | c), exact."""
         return AutoregressiveDistribution(self.net, self.likelihood, context)
+
+    def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Start at independent features fitted to the data, with standardised inputs where x is real."""
+        self.net.start_at(self.likelihood.marginals(x), None if self.likelihood.discrete else x)

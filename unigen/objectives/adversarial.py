@@ -2,7 +2,7 @@
 
     NonSaturating   critic     min_f  E_p softplus(−f) + E_q softplus(f)    at f* its value is 2 log 2 − 2 JSD(p, q)
                     program    min_q  E_q softplus(−f)
-    Wasserstein     critic     min_f  E_q f − E_p f + λ E (‖∇f‖ − 1)²       at f* about −W₁(p, q)
+    Wasserstein     critic     min_f  E_q f − E_p f + λ E (‖∇f‖ − 1)₊²      at f* about −W₁(p, q)
                     program    min_q  −E_q f
 
 Both losses hold critic and program; each player's optimiser moves its own half only.
@@ -88,18 +88,22 @@ class NonSaturating(Game):
 class Wasserstein(Game):
     """The dual of W₁ with a gradient penalty between data and draws.
 
-    The penalty is a soft constraint: for Diracs at distance a the optimal slope is 1 + a/(2λ).
+    The penalty is a soft constraint: for Diracs at distance a the optimal slope is 1 + a/(2λ). By default only slopes
+    above one are penalised, which is the Lipschitz constraint; penalising those below one too (Gulrajani's form) can
+    hold a critic whose slope has the wrong sign.
 
     Args:
         penalty: λ.
+        two_sided: Penalise every slope other than one.
 
     References:
-        Arjovsky, Chintala & Bottou, Wasserstein GAN, 2017; Gulrajani et al., Improved training of WGANs, 2017.
+        Arjovsky, Chintala & Bottou, Wasserstein GAN, 2017; Gulrajani et al., Improved training of WGANs, 2017; Petzka,
+        Fischer & Lukovnikov, On the regularization of Wasserstein GANs, 2018.
     """
 
     reading = "potential"
 
-    def __init__(self, penalty: float = 10.0) -> None:
+    def __init__(self, penalty: float = 10.0, *, two_sided: bool = False) -> None:
         if not penalty > 0:
             raise ArgumentError(
                 program="Wasserstein",
@@ -107,7 +111,7 @@ class Wasserstein(Game):
                 got=penalty,
                 expected="> 0 (without it the dual is unbounded)",
             )
-        self.weight = penalty
+        self.weight, self.two_sided = penalty, two_sided
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         """E_q f − E_p f."""
@@ -118,11 +122,12 @@ class Wasserstein(Game):
         return -fake.mean()
 
     def penalty(self, critic: nn.Module, x: Tensor, y: Tensor, context: Tensor | None) -> Tensor:
-        """λ E (‖∇f(u x + (1 − u) y)‖ − 1)², u uniform."""
+        """λ E (‖∇f(u x + (1 − u) y)‖ − 1)₊², u uniform."""
         u = torch.rand(x.shape[0], *(1,) * (x.dim() - 1), dtype=x.dtype, device=x.device)
         gradient = input_gradient(critic, u * x + (1 - u) * y, context)
         slope = (gradient.square().sum(1) + 1e-12).sqrt()  # differentiable at a flat critic
-        return self.weight * (slope - 1).square().mean()
+        excess = slope - 1 if self.two_sided else (slope - 1).clamp_min(0.0)
+        return self.weight * excess.square().mean()
 
 
 class CriticLoss(nn.Module):

@@ -1,6 +1,6 @@
 """Exact maximum likelihood: by gradient, in closed form, or by expectation–maximisation.
 
-    minimise −1/N Σ_i log p(x_i)
+minimise −1/N Σ_i log p(x_i)
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ class HasEMStep(Protocol):
         """Replace the parameters by argmax_θ E_{p(z|x,θ_old)} log p(x, z | θ)."""
 
 
-def _update(program: Program, change: Callable[[Tensor], None], loss: LikelihoodLoss) -> Callable[..., Tensor]:
+def _update(
+    program: Program, change: Callable[[Tensor], None], loss: LikelihoodLoss
+) -> Callable[..., Tensor]:
     def update(x: Tensor, context: Tensor | None = None) -> Tensor:
         with torch.no_grad():
             change(x)

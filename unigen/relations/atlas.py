@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
 
 def atlas() -> networkx.MultiGraph:
-    """Return the graph of families; an edge carries its relation's ``id``, ``name``, ``statement``,
-    ``source`` and ``label``.
+    """Return the graph of families; an edge carries ``id``, ``name``, ``statement``, ``source``, ``label``.
 
     A relation among several families links each to the first; one about a single family is a loop.
 
