@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 
 import pytest
@@ -77,12 +78,18 @@ def test_players_take_their_own_steps_rates_and_betas():
         Player("critic", critic, trainable(critic), steps=3, lr=0.5, betas=(0.0, 0.9)),
         Player("generator", generator, trainable(generator)),
     ]
-    made = run(program, players, Recipe(steps=4, lr=0.01, schedule=Cosine()))
+    rates: list[float] = []
+
+    def look(_: StepEvent) -> None:
+        rates.append(made.optimizers["critic"].param_groups[0]["lr"])
+
+    made = run(program, players, Recipe(steps=4, lr=0.01, schedule=Cosine()), callbacks=(look,))
     record = made.go()
     assert (critic.calls, generator.calls) == (12, 4)
     group = made.optimizers["critic"].param_groups[0]
     assert group["initial_lr"] == 0.005 and group["betas"] == (0.0, 0.9)
-    assert group["lr"] == pytest.approx(0.0, abs=1e-9)  # the schedule counts the critic's own steps
+    halves = [0.5 * (1 + math.cos(math.pi * k / 4)) for k in (1, 2, 3, 4)]
+    assert rates == pytest.approx([0.005 * factor for factor in halves], abs=1e-9)  # over its own 12 steps
     assert {name: len(curve) for name, curve in record.history.items()} == {"critic": 4, "generator": 4}
     with pytest.raises(ArgumentError, match="2 players"):
         run(program, players, optimizer=torch.optim.SGD(critic.parameters(), lr=1.0)).go()
