@@ -80,6 +80,7 @@ OTHERS: dict[str, str] = {
     "load": "unigen.inference.persist",
     "to_arviz": "unigen.evaluate.arviz",
     "relate": "unigen.relations.relate",
+    "relation": "unigen.relations.relation",
     "convert": "unigen.relations.relate",
     "atlas": "unigen.relations.atlas",
     "verify": "unigen.relations.relate",

@@ -1,7 +1,6 @@
-"""Relations: theorems between families, as objects that convert and measure."""
+"""Relations: theorems between families, as objects that convert and measure; see ``ug.relate``, ``ug.relation``."""
 
-from unigen.relations.atlas import atlas
-from unigen.relations.relate import convert, relate, verify
-from unigen.relations.relation import Relation, all_relations, register, relation
+from unigen.relations.relate import convert, verify
+from unigen.relations.relation import Relation, all_relations, register
 
-__all__ = ["Relation", "all_relations", "atlas", "convert", "register", "relate", "relation", "verify"]
+__all__ = ["Relation", "all_relations", "convert", "register", "verify"]
