@@ -93,7 +93,7 @@ def noise_error(denoiser, u, eps, z, t):
 @pytest.mark.parametrize(
     ("weighting", "error"),
     [(VelocityError(), velocity_error), (DataError(), data_error), (NoiseError(), noise_error)],
-    ids=repr,
+    ids=["velocity", "data", "noise"],
 )
 def test_weightings_are_the_errors_they_are_named_for(weighting, error):
     program = small_network(Diffusion(3, schedule=VPCosine(1e3, 1e-3), hidden=16, blocks=1)).double()
