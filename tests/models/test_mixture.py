@@ -80,8 +80,8 @@ def test_integrates_to_one(covariance):
 
 @pytest.mark.parametrize("covariance", COVARIANCES)
 def test_one_em_step_is_sklearns(covariance):
-    x = random_mixture(covariance).sample(300, seed=2)
     gm = random_mixture(covariance)
+    x = gm.sample(300, seed=2) + 0.3
     gm.floor = gm.shrinkage = 0.0
     gm.seeded.fill_(True)
     sigma = covariance_matrices(gm)
