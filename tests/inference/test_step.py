@@ -11,7 +11,6 @@ from pyro import distributions as dist
 from torch import nn
 
 from unigen.errors import ArgumentError
-from unigen.inference.compiled import worth_compiling
 from unigen.inference.step import EagerStep, diagnose, make_step
 
 
@@ -157,10 +156,3 @@ def test_what_cannot_be_trained_is_refused():
 def test_make_step_is_eager_unless_asked():
     loss = Quadratic()
     assert type(make_step(loss, *sgd(loss), example=(torch.ones(2),))) is EagerStep
-
-
-def test_compiling_pays_for_long_runs_only():
-    assert not worth_compiling(1e-3, 10_000)
-    assert worth_compiling(1e-3, 100_000)
-    assert worth_compiling(0.1, 10_000)
-    assert not worth_compiling(0.1, 100)

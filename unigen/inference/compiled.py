@@ -72,6 +72,8 @@ class CompiledStep(Step):
         traces: How often the step was traced.
     """
 
+    compiled = True
+
     def __init__(
         self,
         loss: nn.Module,
@@ -238,28 +240,6 @@ class CompiledStep(Step):
         if message not in self._said:
             self._said.add(message)
             self._say(message)
-
-
-def worth_compiling(step_seconds: float, remaining_steps: int) -> bool:
-    """Return whether compiling now is expected to shorten the run.
-
-        steps · s > cost(s) / saving(s),   cost = 15 s + 2500 · min(s, 20 ms),   saving = 0.2 + 0.5 · min(1, 2 ms / s)
-
-    with s the time of an eager step. Small steps are mostly overhead, of which compiling removes most; large ones are
-    mostly matrix products, which it cannot make faster. Steps of many operations take longer to compile. Measured:
-    17 s of one core for a VAE with steps of 1 ms, 70 s for a spline flow with steps of 14 ms.
-
-    Args:
-        step_seconds: Time of one eager step.
-        remaining_steps: Steps still to take.
-
-    Example:
-        >>> worth_compiling(1e-3, 10_000), worth_compiling(1e-3, 100_000)
-        (False, True)
-    """
-    cost = 15.0 + 2500.0 * min(step_seconds, 0.02)
-    saving = 0.2 + 0.5 * min(1.0, 2e-3 / max(step_seconds, 1e-9))
-    return remaining_steps * step_seconds * saving > cost
 
 
 def reason(error: BaseException) -> str:

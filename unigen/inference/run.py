@@ -173,7 +173,7 @@ class Run:
                 example=example,
                 say=self.record.notes.append,
             )
-        self.record.compiled = self.compile and not self.record.notes
+        self.record.compiled = all(step.compiled for step in self.steps.values())
 
     def _go_gradients(self, resume: bool) -> None:
         self._prepare()

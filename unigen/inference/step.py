@@ -56,6 +56,8 @@ class Step(ABC):
         ArgumentError: Nothing to move, an optimiser of other parameters, or one that needs a closure.
     """
 
+    compiled = False
+
     def __init__(
         self,
         loss: nn.Module,
