@@ -359,6 +359,14 @@ def test_false_alarms_are_rare():
         check_program(Direct(2), seed=seed, budget=20_000)
 
 
+def test_no_false_alarm_in_many_dimensions():
+    """A q fitted to the draws that it is tested on would be too large there, by D²/4N."""
+    ppca = PPCA(64, 8)
+    ppca.solve(0.2 * torch.randn(1000, 64) * torch.linspace(0.5, 3, 64))
+    text = check_program(ppca)["density and draws"].text
+    assert "146 claims" in text  # the normalising constant among them
+
+
 def test_data_and_context_of_ones_own():
     report = check_program(PPCA(3, 1), torch.randn(7, 3), budget=20_000)
     assert report["shapes"].held

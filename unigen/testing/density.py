@@ -130,7 +130,9 @@ def _reciprocal(case: Case, x: Tensor) -> list[Claim]:
     x = x[:n].double().reshape(n, -1)
     if n < 4 * case.dims:
         return []
-    q = MultivariateNormal(x.mean(0), 0.9 * torch.cov(x.mT).reshape(case.dims, case.dims))
+    pilot = case.draws(n, seed=3)  # q and τ from draws of their own: fitted to x, q would be too large on x
+    rows = pilot.double().reshape(n, -1)
+    q = MultivariateNormal(rows.mean(0), 0.9 * torch.cov(rows.mT).reshape(case.dims, case.dims))
 
     def log_p(rows: Tensor) -> Tensor:
         return case.log_prob(rows.reshape(n, *case.program.event_shape).to(case.program.dtype))
@@ -138,7 +140,7 @@ def _reciprocal(case: Case, x: Tensor) -> list[Claim]:
     with seeded(case.seed, x.device):
         inside_q = log_p(q.sample((n,)))
     inside_p = log_p(x)
-    tau = log_p(case.draws(n, seed=3)).quantile(0.05)
+    tau = log_p(pilot.double()).quantile(0.05)
     right = (inside_q > tau).double()
     weight = torch.where(inside_p > tau, (q.log_prob(x) - inside_p).exp(), 0.0)
     if right.sum() < 100 or weight.sum() ** 2 / weight.square().sum() < 100:
