@@ -19,15 +19,21 @@ from unigen.program import Program
 from unigen.structure import Site, Structure
 
 
-def site(name: str, *parents: str, label: str | None = None) -> Site:
-    return Site(name, torch.Size((1,)), True, False, constraints.real, parents, label)
+def site(name: str, *parents: str, label: str | None = None, conditional: bool = False) -> Site:
+    return Site(
+        name, torch.Size((1,)), True, False, constraints.real, parents, label, conditional=conditional
+    )
 
 
 def test_labels_contexts_and_missing_posteriors():
     structure = Structure(site("x", "z"), (site("z", label="NSF"),))
     assert describe(structure) == "p(x, z) = p(x | z) p_NSF(z);  q(z | x)"
-    assert describe(structure, conditional=True) == "p(x, z | c) = p(x | z, c) p_NSF(z | c);  q(z | x, c)"
-    assert describe(structure, posterior=False) == "p(x, z) = p(x | z) p_NSF(z)"
+    structure = Structure(site("x", "z", conditional=True), (site("z", label="NSF"),))
+    assert describe(structure, conditional=True) == "p(x, z | c) = p(x | z, c) p_NSF(z);  q(z | x, c)"
+    assert (
+        describe(Structure(site("x", "z"), (site("z", label="NSF"),)), posterior=False)
+        == "p(x, z) = p(x | z) p_NSF(z)"
+    )
     assert describe(Structure(site("x"), ())) == "p(x)"
     assert describe(Structure(site("x"), ()), conditional=True) == "p(x | c)"
     assert describe(Structure(site("x", label="MAF"), ()), conditional=True) == "p(x | c) = p_MAF(x | c)"
@@ -67,3 +73,11 @@ class Chain(Program):
 )  # fmt: skip
 def test_formulas_of_programs(program, formula):
     assert program().formula == formula
+
+
+def test_only_what_depends_on_the_context_says_so():
+    import unigen as ug
+
+    assert VAE(4, 2, context=3).formula == "p(x, z | c) = p(x | z, c) p(z);  q(z | x, c)"
+    prior = ug.NSF(2, context=3, transforms=1, hidden=(4,))
+    assert VAE(4, 2, context=3, prior=prior).formula == "p(x, z | c) = p(x | z, c) p_NSF(z | c);  q(z | x, c)"

@@ -407,3 +407,38 @@ def test_marginal_is_refused_where_there_is_none():
 def test_names_are_unique_under_any_order_of_construction():
     names = [make()._pyro_name for make in itertools.islice(itertools.cycle([tiny_vae, Toy]), 10)]
     assert len(set(names)) == 10
+
+
+def test_a_forgotten_observation_is_an_error_and_not_a_number():
+    import unigen as ug
+    from unigen.errors import SiteError
+
+    class Forgotten(ug.Program):
+        def model(self, x=None, n=1):
+            with self.plate(x, n):
+                z = pyro.sample("z", dist.Normal(torch.zeros(1), 1.0).to_event(1))
+                return pyro.sample("x", dist.Normal(z, 1.0).to_event(1))
+
+    program = Forgotten()
+    with pytest.raises(SiteError, match="obs=x"):
+        program.log_prob(torch.zeros(3, 1))
+    with pytest.raises(SiteError, match="obs=x"):
+        ug.fit(program, torch.zeros(3, 1), steps=1)
+
+
+def test_a_declared_event_shape_that_the_model_does_not_have_is_refused():
+    import unigen as ug
+    from unigen.errors import ArgumentError, ShapeError
+
+    class Wrong(ug.Program):
+        def __init__(self):
+            super().__init__((7,))
+
+        def model(self, x=None, n=1):
+            with self.plate(x, n):
+                return pyro.sample("x", dist.Normal(torch.zeros(5), 1.0).to_event(1), obs=x)
+
+    with pytest.raises(ShapeError, match="declares"):
+        Wrong()
+    with pytest.raises(ArgumentError, match="an instance"):
+        ug.VAE(4, 2, prior=ug.NSF)

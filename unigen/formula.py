@@ -37,7 +37,7 @@ def describe(structure: Structure, conditional: bool = False, posterior: bool = 
             else f"p(x{bar}) = {_factor(structure.observed, c)}"
         )
     order = [structure.observed, *reversed(latents)]
-    factors = [_factor(site, (*site.parents, *c)) for site in order]
+    factors = [_factor(site, (*site.parents, *(c if site.conditional else ()))) for site in order]
     if len(factors) > 5:
         factors = [*factors[:2], "…", factors[-1]]
     names = _names([site.name for site in latents])

@@ -186,8 +186,27 @@ class LogProb:
         return replace(self, value=-self.value, kind=-self.kind)
 
     def __sub__(self, other: LogProb | Tensor | float) -> LogProb:
-        """Subtract; the kind is that of a bound on the true difference."""
+        """Subtract; the kind is that of a bound on the true difference.
+
+        Raises:
+            KindError: Two bounds of one sense: their gaps to the truth are unknown.
+        """
+        if isinstance(other, LogProb) and self.kind is other.kind is not (-self.kind):
+            raise KindError(
+                f"the difference of two numbers of kind {self.kind} is no bound",
+                hint="a.compare(b) says what can be said of two log-probabilities",
+            )
         return self + (-other)
+
+    def __lt__(self, other: object) -> bool:
+        """Refuse: an order would hide the kinds.
+
+        Raises:
+            KindError: Always; ``compare`` says what the kinds allow.
+        """
+        raise KindError("log-probabilities have kinds, so < and > would mislead", hint="a.compare(b)")
+
+    __gt__ = __le__ = __ge__ = __lt__
 
     def __rsub__(self, other: Tensor | float) -> LogProb:
         """Subtract from a known constant."""

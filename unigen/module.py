@@ -21,6 +21,7 @@ from pyro.nn import PyroModule
 from pyro.nn.module import _PyroModuleMeta
 from torch import Tensor, nn
 
+from unigen.errors import ArgumentError
 from unigen.traces import tracing
 
 _numbers = itertools.count(1)
@@ -45,6 +46,14 @@ class _ProgramMeta(_PyroModuleMeta, ABCMeta):
     """Remembers constructor arguments (for checkpoints) and completes a program once it is constructed."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, type):
+                raise ArgumentError(
+                    program=cls.__name__,
+                    got=f"the class {value.__name__}",
+                    expected="an instance",
+                    hint=f"{value.__name__}(…)",
+                )
         program = super().__call__(*args, **kwargs)
         bound = inspect.signature(cls.__init__).bind(program, *args, **kwargs)
         program.__dict__["_arguments"] = dict(list(bound.arguments.items())[1:])

@@ -34,6 +34,7 @@ PARTS: dict[str, str] = {
     "Categorical": "unigen.distributions.likelihoods",
     "ELBO": "unigen.objectives.elbo",
     "IWAE": "unigen.objectives.iwae",
+    "PyroELBO": "unigen.objectives.pyro_elbo",
     "MaximumLikelihood": "unigen.objectives.likelihood",
     "ClosedForm": "unigen.objectives.likelihood",
     "EM": "unigen.objectives.likelihood",

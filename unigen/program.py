@@ -25,12 +25,12 @@ from unigen.autoguide import AmortisedNormal
 from unigen.checks import check_context, check_data
 from unigen.distributions.program import ProgramDistribution
 from unigen.distributions.standard import labelled
-from unigen.errors import ArgumentError, NoDensityError
+from unigen.errors import ArgumentError, NoDensityError, ShapeError
 from unigen.formula import describe
 from unigen.logprob import Kind, LogProb
 from unigen.module import ProgramModule
 from unigen.recipe import Recipe
-from unigen.structure import Structure, check_guide, discover
+from unigen.structure import Structure, check_guide, discover, follow
 from unigen.traces import DATA, tracing
 
 if TYPE_CHECKING:
@@ -164,8 +164,20 @@ class Program(ProgramModule):
     def structure(self) -> Structure:
         """Sites, shapes and dependencies, found by running the model once."""
         if self.__dict__.get("_structure") is None:
-            run = functools.partial(self.model, None, self._dummy_context(2), 2)
-            structure = discover(run, self.observed, self.name)
+            context = self._dummy_context(2)
+            run = functools.partial(self.model, None, context, 2)
+            tracked = None if context is None else functools.partial(self.model, None, follow(context), 2)
+            structure = discover(run, self.observed, self.name, tracked)
+            found, declared = structure.observed.event_shape, self.__dict__["_event_shape"]
+            if declared is not None and found != declared:
+                raise ShapeError(
+                    "the model's site has another event shape than the program declares",
+                    program=self.name,
+                    site=self.observed,
+                    got=tuple(found),
+                    expected=tuple(declared),
+                    hint="super().__init__((features,)), and .to_event(1) at the site",
+                )
             self.__dict__["_structure"] = structure
             if self.__dict__["_event_shape"] is None:
                 self.__dict__["_event_shape"] = structure.observed.event_shape

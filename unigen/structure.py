@@ -36,6 +36,7 @@ class Site:
     parents: tuple[str, ...]
     label: str | None  # name of the program that stands at this site, if one does
     kind: Kind | None = Kind.EXACT  # of its log density; None for draws without a density
+    conditional: bool = False  # whether its distribution depends on the context
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,21 @@ class Structure:
         return tuple(site for site in self.latents if not site.local)
 
 
+CONTEXT = "the context"  # its mark among the parents of a site
+
+
+def follow(context: Tensor) -> Tensor:
+    """Return a context whose way through the model can be followed."""
+    from pyro.ops.provenance import ProvenanceTensor
+
+    return ProvenanceTensor(context, frozenset({CONTEXT}))
+
+
 def _describe(name: str, node: Node, parents: tuple[str, ...]) -> Site:
     fn = node["fn"]
+    costly = getattr(base_of(fn), "costly", False)
+    conditional = getattr(base_of(fn), "context", None) is not None if costly else CONTEXT in parents
+    parents = tuple(p for p in parents if p != CONTEXT)
     check_plates(node, fn.batch_shape)
     return Site(
         name,
@@ -64,6 +78,7 @@ def _describe(name: str, node: Node, parents: tuple[str, ...]) -> Site:
         parents,
         getattr(base_of(fn), "label", None),
         kind_of(fn),
+        conditional,
     )
 
 
@@ -84,18 +99,21 @@ def _parents(model: PyroFunction, names: list[str]) -> dict[str, tuple[str, ...]
     except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError):
         found = {}  # the chain rule in sampling order is always true
     return {
-        name: tuple(p for p in names[:i] if name not in found or p in found[name])
+        name: tuple(p for p in [*names[:i], CONTEXT] if name not in found or p in found[name])
         for i, name in enumerate(names)
     }
 
 
-def discover(model: PyroFunction, observed: str, program: str) -> Structure:
+def discover(
+    model: PyroFunction, observed: str, program: str, tracked: PyroFunction | None = None
+) -> Structure:
     """Run a model once without data and return its structure; random state is left as it was.
 
     Args:
         model: A Pyro function that needs no arguments.
         observed: Name of the observed site.
         program: Name used in error messages.
+        tracked: The same function with a context made by ``follow``, for a conditional model.
 
     Raises:
         SiteError: The observed site is missing or stands outside the plate ``data``.
@@ -103,7 +121,7 @@ def discover(model: PyroFunction, observed: str, program: str) -> Structure:
     with isolated(), torch.no_grad(), torch.random.fork_rng(devices=[]):
         with Cheap():
             nodes = sample_nodes(record(model))
-        parents = _parents(model, list(nodes))
+        parents = _parents(tracked or model, list(nodes))
     if observed not in nodes:
         raise SiteError(
             program=program,
@@ -117,6 +135,8 @@ def discover(model: PyroFunction, observed: str, program: str) -> Structure:
             "the observed site stands outside the plate 'data'",
             program=program,
             site=observed,
+            got=f"plates {[frame.name for frame in nodes[observed]['cond_indep_stack']]}",
+            expected="a plate named 'data'",
             hint="put it inside `with self.plate(x, n):` (or `pyro.plate('data', x.shape[0], dim=-1)`)",
         )
     nesting = max(

@@ -170,6 +170,13 @@ def _site_terms(
 ) -> Iterator[tuple[str, Node, Tensor, Kind]]:
     """Yield (name, node, contribution to log w, kind) for every site of the model, then of the guide alone."""
     p, q = sample_nodes(model), {} if guide is None else sample_nodes(guide)
+    for name, node in p.items():
+        if not node["is_observed"] and name not in q:
+            raise SiteError(
+                "the site is neither observed nor in the guide",
+                site=name,
+                hint="pass obs=x at the model's site x, and name the guide's sites as the model's",
+            )
     order = [name for name in p if name in q]
     analytic = analytic and order == [name for name in q if name in p]
     for name, node in p.items():

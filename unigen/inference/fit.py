@@ -16,6 +16,7 @@ from unigen.inference.record import Record
 from unigen.inference.run import Run, StepEvent
 from unigen.objectives.elbo import ELBO
 from unigen.objectives.objective import Objective, Player
+from unigen.objectives.pyro_elbo import PyroELBO
 from unigen.program import Program
 from unigen.recipe import Recipe, Schedule
 
@@ -34,6 +35,17 @@ def _recipe(program: Program, changes: dict[str, Any]) -> Recipe:
     if recipe.clip is not None and not recipe.clip > 0:
         raise ArgumentError(program=program.name, site="clip", got=recipe.clip, expected="> 0 or None")
     return recipe
+
+
+def _objective(program: Program, given: Any) -> Objective:
+    if isinstance(given, type):
+        raise ArgumentError(
+            program=program.name, site="objective", got=f"the class {given.__name__}", expected="an instance",
+            hint=f"objective={given.__name__}()",
+        )  # fmt: skip
+    if given is None or isinstance(given, Objective):
+        return given or program.objective or ELBO()
+    return PyroELBO(given)
 
 
 def _device(device: str | torch.device) -> torch.device:
@@ -58,7 +70,7 @@ def fit(
     program: Program,
     data: Any,
     *,
-    objective: Objective | None = None,
+    objective: Any = None,
     steps: int | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -90,7 +102,7 @@ def fit(
         program: What is fitted.
         data: Tensor or array (N, *event), a pair (x, context), a unigen ``Dataset`` (fresh dequantisation
             noise for every batch, its validation split as validation), a torch ``Dataset`` or ``DataLoader``.
-        objective: What is minimised; the program's own, else an ELBO.
+        objective: What is minimised: an objective, or an ELBO of ``pyro.infer``; the program's own if omitted.
         steps: Rounds; in each every player takes its steps. Excludes ``epochs``.
         epochs: Passes over the data instead.
         batch_size: Examples a batch.
@@ -147,7 +159,7 @@ def fit(
     if implicit:
         validation = (data.validation, data.context("validation") if program.context_features else None)
     program.data_size = feed.size
-    chosen = objective or program.objective or ELBO()
+    chosen = _objective(program, objective)
     with torch.random.fork_rng(enabled=seed is not None, devices=_cuda_devices(program)):
         if seed is not None:
             torch.manual_seed(seed)

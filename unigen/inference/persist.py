@@ -94,12 +94,14 @@ def check_same_program(program: Program, tree: dict[str, Any], path: Path) -> No
     if got == expected and have == saved:
         return
     different = sorted(k for k in have.keys() | saved.keys() if have.get(k) != saved.get(k))
+    shapes = ("", "")
+    if different:
+        shapes = (f", {different[0]} {saved.get(different[0])}", f", {different[0]} {have.get(different[0])}")
     raise CheckpointError(
-        f"{path} is a checkpoint of another program"
-        + (f" (first difference: {different[0]})" if different else ""),
+        f"{path} is a checkpoint of another program",
         program=program.name,
-        got=f"{got[0]} with event shape {got[1]}",
-        expected=f"{expected[0]} with event shape {expected[1]}",
+        got=f"{got[0]} with event shape {got[1]}{shapes[0]}",
+        expected=f"{expected[0]} with event shape {expected[1]}{shapes[1]}",
         hint="construct the program with the arguments it was saved with, or use ug.load(path)",
     )
 
