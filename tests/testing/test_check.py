@@ -169,12 +169,17 @@ class DoubleDraws(Direct):
             )
 
 
+class TooMany(Sampler):
+    def draw(self, program, n, context=None):
+        return torch.zeros(n, 2)
+
+
 class WrongShape(Direct):
-    """Declares two features and draws one."""
+    """A sampler draws two features, the program has one."""
 
     def __init__(self) -> None:
-        super().__init__(1)
-        self.__dict__["_event_shape"] = torch.Size((2,))
+        super().__init__()
+        self.sampler = TooMany()
 
 
 class Coin(Program):
