@@ -34,7 +34,9 @@ def test_log_normal_in_closed_form():
 
 def test_scalar_event_and_multivariate_base():
     p = FlowDistribution(AffineTransform(1.0, 2.0).inv, dist.Normal(0.0, 1.0))
-    torch.testing.assert_close(p.log_prob(torch.tensor(0.3)), dist.Normal(1.0, 2.0).log_prob(torch.tensor(0.3)))
+    torch.testing.assert_close(
+        p.log_prob(torch.tensor(0.3)), dist.Normal(1.0, 2.0).log_prob(torch.tensor(0.3))
+    )
     cov = torch.tensor([[1.4, 0.8], [0.8, 1.2]])
     q = FlowDistribution(AffineTransform(1.0, 2.0).inv, dist.MultivariateNormal(torch.zeros(2), cov))
     x = torch.randn(5, 2)
@@ -144,16 +146,26 @@ def test_plain_svi_trains_a_flow_prior_and_a_flow_guide():
         with pyro.plate("data", 4):
             pyro.sample("z", posterior())
 
-    svi = SVI(model, guide, pyro.optim.Adam({"lr": 1e-2}), Trace_ELBO(num_particles=8, vectorize_particles=True))
+    svi = SVI(
+        model, guide, pyro.optim.Adam({"lr": 1e-2}), Trace_ELBO(num_particles=8, vectorize_particles=True)
+    )
     before = [p.clone() for p in [*prior.parameters(), *posterior.parameters()]]
     svi.step()
-    moved = [not torch.equal(a, b) for a, b in zip(before, [*prior.parameters(), *posterior.parameters()], strict=True)]
+    moved = [
+        not torch.equal(a, b)
+        for a, b in zip(before, [*prior.parameters(), *posterior.parameters()], strict=True)
+    ]
     assert all(moved)
 
 
 @pytest.mark.parametrize(
     ("build", "support"),
-    [(coupling_affine, "real"), (coupling_spline, "unit"), (autoregressive_spline, "real"), (masked_affine, "unit")],
+    [
+        (coupling_affine, "real"),
+        (coupling_spline, "unit"),
+        (autoregressive_spline, "real"),
+        (masked_affine, "unit"),
+    ],
 )
 def test_log_prob_and_draws_trace_with_a_symbolic_batch(build, support):
     flow = build(2, hidden=(8,), transforms=1, support=support)

@@ -44,7 +44,9 @@ def trained(build, features, *, support="real", context=0, scale=0.1, marginal=0
 
 
 def data(n, features, support):
-    return torch.rand(n, features, dtype=F64) if support == "unit" else 2 * torch.randn(n, features, dtype=F64)
+    return (
+        torch.rand(n, features, dtype=F64) if support == "unit" else 2 * torch.randn(n, features, dtype=F64)
+    )
 
 
 @each_builder

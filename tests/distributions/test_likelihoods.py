@@ -59,7 +59,9 @@ def test_bernoulli_and_categorical_against_scipy():
     raw, k = torch.randn(6, 12, dtype=F64), torch.randint(3, (6, 4))
     p = Categorical(3)(raw, (4,))
     table = torch.log_softmax(raw.reshape(6, 4, 3), -1)
-    torch.testing.assert_close(p.log_prob(k), table.gather(-1, k[..., None])[..., 0].sum(-1), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        p.log_prob(k), table.gather(-1, k[..., None])[..., 0].sum(-1), rtol=0, atol=1e-12
+    )
     probs, index = table.exp(), torch.arange(3.0, dtype=F64)
     torch.testing.assert_close(p.mean, probs @ index)
     torch.testing.assert_close(p.variance, probs @ index**2 - (probs @ index) ** 2)
@@ -109,7 +111,11 @@ def test_gradients_reach_the_scale():
 def test_marginals_fit_independent_features(head):
     """The fitted marginals beat any shift of them, and match the sample moments where the head has both."""
     n, d = 4000, 12
-    x = torch.randint(5, (n, d)).double() if isinstance(head, Categorical) else 2.0 + 0.5 * torch.randn(n, d).double()
+    x = (
+        torch.randint(5, (n, d)).double()
+        if isinstance(head, Categorical)
+        else 2.0 + 0.5 * torch.randn(n, d).double()
+    )
     x = (x > 2).double() if isinstance(head, Bernoulli) else x
     raw = head.double().marginals(x)
     assert raw.shape == (d, head.parameters_per_feature)

@@ -12,7 +12,9 @@ from unigen.distributions.scales import FLOOR, inverse_softplus, positive, raw_s
 def test_zero_is_one_and_the_floor_holds():
     rho = torch.tensor([0.0, -1e4, 1e4], dtype=torch.float64)
     sigma = positive(rho)
-    torch.testing.assert_close(sigma, torch.tensor([1.0, FLOOR, 1e4 + inverse_softplus(1 - FLOOR) + FLOOR]).double())
+    torch.testing.assert_close(
+        sigma, torch.tensor([1.0, FLOOR, 1e4 + inverse_softplus(1 - FLOOR) + FLOOR]).double()
+    )
     assert abs(math.log1p(math.exp(inverse_softplus(0.7))) - 0.7) < 1e-14
 
 

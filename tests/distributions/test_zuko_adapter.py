@@ -16,7 +16,11 @@ PACKAGE = pathlib.Path(unigen.__file__).parent
 
 def run(code: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent, check=False
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=PACKAGE.parent,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

@@ -29,7 +29,9 @@ def test_every_law_holds(family, support):
     program = family(2, hidden=(8,), transforms=2, support=support)
     report = check_program(program)
     assert report["normalised"].held
-    if support == "real":  # Stein's identity has a boundary term on the unit square; test_flows.py has a χ² test
+    if (
+        support == "real"
+    ):  # Stein's identity has a boundary term on the unit square; test_flows.py has a χ² test
         assert report["density and draws"].held
 
 

@@ -44,7 +44,8 @@ def test_worked_example():
 
 
 @pytest.mark.parametrize(
-    "covariance", [((2.0,),), ((1.0, 0.5, 0.2), (0.5, 2.0, -0.3), (0.2, -0.3, 0.5)), ((1e4, 30.0), (30.0, 0.1))]
+    "covariance",
+    [((2.0,),), ((1.0, 0.5, 0.2), (0.5, 2.0, -0.3), (0.2, -0.3, 0.5)), ((1e4, 30.0), (30.0, 0.1))],
 )
 def test_other_covariances(covariance):
     assert RELATION.check(covariance=covariance).holds
@@ -55,9 +56,7 @@ def test_conversion_of_a_gaussian_equals_the_dense_density(to):
     ppca = random_ppca()
     x = torch.randn(20, 5).double()
     w = ppca.weight.detach().numpy()
-    dense = problems.gaussian_log_density(
-        x.numpy(), ppca.mean.detach().numpy(), w @ w.T + 0.4 * np.eye(5)
-    )
+    dense = problems.gaussian_log_density(x.numpy(), ppca.mean.detach().numpy(), w @ w.T + 0.4 * np.eye(5))
     converted = RELATION.convert(ppca, to=to)
     assert type(converted).__name__ == to
     np.testing.assert_allclose(converted.log_prob(x).value.numpy(), dense, rtol=0, atol=1e-10)
@@ -138,9 +137,7 @@ class Unmasked(FlowAutoregressive):
     """The identity broken: every step sees one feature that comes after."""
 
     def steps(self, program):
-        return [
-            (lambda x, f=f: f(x) + 1e-6 * x.roll(-1, -1), order) for f, order in super().steps(program)
-        ]
+        return [(lambda x, f=f: f(x) + 1e-6 * x.roll(-1, -1), order) for f, order in super().steps(program)]
 
 
 class WithoutJacobian(FlowAutoregressive):

@@ -62,14 +62,17 @@ class AutoregressiveDistribution(TorchDistribution):
         if isinstance(likelihood, Gaussian) and likelihood.mode == "per_feature":
             raise ArgumentError(
                 "one scale a feature is a constant output of the network",
-                program="AutoregressiveDistribution", hint="Gaussian('network')",
+                program="AutoregressiveDistribution",
+                hint="Gaussian('network')",
             )
         got = (net.inputs_per_feature, net.parameters_per_feature)
         want = (likelihood.inputs_per_feature, likelihood.parameters_per_feature)
         if got != want:
             raise ArgumentError(
-                "the network does not fit the likelihood", program="AutoregressiveDistribution",
-                got=f"(inputs, parameters) = {got}", expected=want,
+                "the network does not fit the likelihood",
+                program="AutoregressiveDistribution",
+                got=f"(inputs, parameters) = {got}",
+                expected=want,
             )
         self.net, self.likelihood, self.context = net, likelihood, context
         batch = torch.Size() if context is None else context.shape[:-1]

@@ -93,7 +93,9 @@ class MaskedConditioner(nn.Module):
         super().__init__()
         if min(features, parameters, inputs) < 1 or context < 0 or any(width < 1 for width in hidden):
             raise ArgumentError(
-                site="features, parameters, hidden", got=(features, parameters, tuple(hidden)), expected="sizes ≥ 1"
+                site="features, parameters, hidden",
+                got=(features, parameters, tuple(hidden)),
+                expected="sizes ≥ 1",
             )
         self.features, self.parameters_per_feature, self.context = features, parameters, context
         self.limit = limit

@@ -62,11 +62,18 @@ class EnergyDistribution(TorchDistribution):
         rank = len(self.event_shape) - self._support.event_dim
         return constraints.independent(self._support, rank) if rank > 0 else self._support
 
-    def expand(self, batch_shape: torch.Size | tuple[int, ...], _instance: object = None) -> EnergyDistribution:
+    def expand(
+        self, batch_shape: torch.Size | tuple[int, ...], _instance: object = None
+    ) -> EnergyDistribution:
         """Return the same distribution with another batch shape."""
         return EnergyDistribution(
-            self.energy, self.event_shape, self.sampler, batch_shape=batch_shape, support=self._support,
-            name=self.name, validate_args=self._validate_args,
+            self.energy,
+            self.event_shape,
+            self.sampler,
+            batch_shape=batch_shape,
+            support=self._support,
+            name=self.name,
+            validate_args=self._validate_args,
         )
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -81,8 +88,11 @@ class EnergyDistribution(TorchDistribution):
         minus = -self.energy(value)
         if minus.shape != batch:
             raise ShapeError(
-                "the energy must be one number an example", program=self.name, got=tuple(minus.shape),
-                expected=tuple(batch), hint="E(x).squeeze(-1)",
+                "the energy must be one number an example",
+                program=self.name,
+                got=tuple(minus.shape),
+                expected=tuple(batch),
+                hint="E(x).squeeze(-1)",
             )
         return minus.expand(torch.broadcast_shapes(batch, self.batch_shape))
 
@@ -95,14 +105,19 @@ class EnergyDistribution(TorchDistribution):
         """
         if self.sampler is None:
             raise UnsupportedQueryError(
-                "an energy alone cannot be drawn from", program=self.name, hint="sampler=…, e.g. Langevin chains"
+                "an energy alone cannot be drawn from",
+                program=self.name,
+                hint="sampler=…, e.g. Langevin chains",
             )
         shape = torch.Size(sample_shape) + self.batch_shape
         with torch.no_grad():
             x = self.sampler(shape)
         if tuple(x.shape) != (*shape, *self.event_shape):
             raise ShapeError(
-                program=self.name, site="x", got=tuple(x.shape), expected=(*shape, *self.event_shape),
+                program=self.name,
+                site="x",
+                got=tuple(x.shape),
+                expected=(*shape, *self.event_shape),
                 hint="sampler(shape) returns (*shape, *event_shape)",
             )
         return x

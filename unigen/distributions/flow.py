@@ -138,12 +138,18 @@ def check_value(dist: TorchDistribution, value: Tensor, name: str, *, real: bool
     for a, b in zip(reversed(batch), reversed(tuple(dist.batch_shape)), strict=False):
         if a != b and a != 1 and b != 1:
             raise ShapeError(
-                "the batches do not broadcast", program=name, site="x", got=batch, expected=tuple(dist.batch_shape)
+                "the batches do not broadcast",
+                program=name,
+                site="x",
+                got=batch,
+                expected=tuple(dist.batch_shape),
             )
     inside = dist.support.check(value)
     if not torch._is_all_true(inside):
         raise SupportError(
             f"{int((~inside).sum())} of {inside.numel()} values lie outside the support",
-            program=name, site="x", expected=dist.support,
+            program=name,
+            site="x",
+            expected=dist.support,
             hint="map the data into the support first, or give the program another support",
         )

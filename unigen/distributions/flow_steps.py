@@ -48,7 +48,11 @@ class ElementwiseStep(Step):
 
     def forward(self, context: Tensor | None = None) -> Transform:
         """Return the transform."""
-        return UnitSpline(self.phi, self.bins) if self.univariate is None else Elementwise(self.univariate, self.phi)
+        return (
+            UnitSpline(self.phi, self.bins)
+            if self.univariate is None
+            else Elementwise(self.univariate, self.phi)
+        )
 
 
 class AutoregressiveStep(Step):
@@ -76,7 +80,9 @@ class CouplingStep(Step):
     b: Tensor
     back: Tensor
 
-    def __init__(self, mask: Tensor, univariate: Univariate, make: Callable[[int, int], PlainConditioner]) -> None:
+    def __init__(
+        self, mask: Tensor, univariate: Univariate, make: Callable[[int, int], PlainConditioner]
+    ) -> None:
         super().__init__()
         a, b = mask.nonzero()[:, 0], (~mask).nonzero()[:, 0]
         self.univariate, self.net = univariate, make(a.shape[0], b.shape[0])

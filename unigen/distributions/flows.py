@@ -31,7 +31,9 @@ from unigen.errors import ArgumentError, ContextError
 
 SUPPORTS = {"real": constraints.real_vector, "unit": constraints.independent(constraints.unit_interval, 1)}
 GAIN = 0.1  # factor on the last layers' initial weights: every transform starts near the identity
-LIMIT = 10.0  # networks see data clipped to ± this: no data in unit scale get there, and far out the map is tame
+LIMIT = (
+    10.0  # networks see data clipped to ± this: no data in unit scale get there, and far out the map is tame
+)
 
 
 class Flow(nn.Module):
@@ -51,7 +53,9 @@ class Flow(nn.Module):
 
     origin: Tensor
 
-    def __init__(self, features: int, steps: Sequence[Step], *, context: int = 0, support: str = "real") -> None:
+    def __init__(
+        self, features: int, steps: Sequence[Step], *, context: int = 0, support: str = "real"
+    ) -> None:
         super().__init__()
         self.features, self.context, self.support = features, context, support
         self.steps = nn.ModuleList(steps)
@@ -67,7 +71,9 @@ class Flow(nn.Module):
         Raises:
             ContextError: The context is missing, superfluous, or not (..., C).
         """
-        if (context is None) != (self.context == 0) or (context is not None and context.shape[-1] != self.context):
+        if (context is None) != (self.context == 0) or (
+            context is not None and context.shape[-1] != self.context
+        ):
             raise ContextError(
                 program="Flow",
                 got="no context" if context is None else f"shape {tuple(context.shape)}",
@@ -75,7 +81,9 @@ class Flow(nn.Module):
             )
         base = dist.Normal(self.origin, torch.ones_like(self.origin)).to_event(1)
         batch = None if context is None else context.shape[:-1]
-        return FlowDistribution(self.transform(context), base, batch_shape=batch, support=SUPPORTS[self.support])
+        return FlowDistribution(
+            self.transform(context), base, batch_shape=batch, support=SUPPORTS[self.support]
+        )
 
     @torch.no_grad()
     def standardise(self, x: Tensor) -> None:
@@ -93,11 +101,16 @@ class Flow(nn.Module):
 def _check(features: int, context: int, transforms: int, support: str) -> None:
     if features < 1 or context < 0 or transforms < 1:
         raise ArgumentError(
-            program="Flow", got=(features, context, transforms), expected="features ≥ 1, context ≥ 0, transforms ≥ 1"
+            program="Flow",
+            got=(features, context, transforms),
+            expected="features ≥ 1, context ≥ 0, transforms ≥ 1",
         )
     if support not in SUPPORTS:
         raise ArgumentError(
-            program="Flow", site="support", got=support, expected="'real' or 'unit'",
+            program="Flow",
+            site="support",
+            got=support,
+            expected="'real' or 'unit'",
             hint="(x + u) / levels dequantises counts into the unit interval",
         )
 
@@ -138,8 +151,13 @@ def _autoregressive(
 
 
 def coupling_affine(
-    features: int, *, context: int = 0, transforms: int = 6, hidden: Sequence[int] = (128, 128),
-    support: str = "real", additive: bool = False,
+    features: int,
+    *,
+    context: int = 0,
+    transforms: int = 6,
+    hidden: Sequence[int] = (128, 128),
+    support: str = "real",
+    additive: bool = False,
 ) -> Flow:
     """Return affine couplings (RealNVP), or additive ones (NICE).
 
@@ -150,8 +168,14 @@ def coupling_affine(
 
 
 def coupling_spline(
-    features: int, *, context: int = 0, transforms: int = 4, hidden: Sequence[int] = (128, 128),
-    bins: int = 8, bound: float = 5.0, support: str = "real",
+    features: int,
+    *,
+    context: int = 0,
+    transforms: int = 4,
+    hidden: Sequence[int] = (128, 128),
+    bins: int = 8,
+    bound: float = 5.0,
+    support: str = "real",
 ) -> Flow:
     """Return rational-quadratic spline couplings, RQ-NSF (C); one pass each way.
 
@@ -162,8 +186,14 @@ def coupling_spline(
 
 
 def autoregressive_spline(
-    features: int, *, context: int = 0, transforms: int = 3, hidden: Sequence[int] = (128, 128),
-    bins: int = 8, bound: float = 5.0, support: str = "real",
+    features: int,
+    *,
+    context: int = 0,
+    transforms: int = 3,
+    hidden: Sequence[int] = (128, 128),
+    bins: int = 8,
+    bound: float = 5.0,
+    support: str = "real",
 ) -> Flow:
     """Return autoregressive rational-quadratic splines, RQ-NSF (AR); draws take D passes.
 
@@ -174,7 +204,12 @@ def autoregressive_spline(
 
 
 def masked_affine(
-    features: int, *, context: int = 0, transforms: int = 5, hidden: Sequence[int] = (128, 128), support: str = "real"
+    features: int,
+    *,
+    context: int = 0,
+    transforms: int = 5,
+    hidden: Sequence[int] = (128, 128),
+    support: str = "real",
 ) -> Flow:
     """Return masked affine autoregressions (MAF); draws take D passes.
 

@@ -67,8 +67,12 @@ class Implicit(TorchDistribution):
     def expand(self, batch_shape: torch.Size | tuple[int, ...], _instance: object = None) -> Implicit:
         """Return the same distribution with another batch shape."""
         return Implicit(
-            self.event_shape, self.sampler, batch_shape=batch_shape, support=self._support,
-            reparameterised=self.reparameterised, name=self.name,
+            self.event_shape,
+            self.sampler,
+            batch_shape=batch_shape,
+            support=self._support,
+            reparameterised=self.reparameterised,
+            name=self.name,
         )
 
     def _draw(self, sample_shape: torch.Size | tuple[int, ...]) -> Tensor:
@@ -76,7 +80,10 @@ class Implicit(TorchDistribution):
         x = self.sampler(shape)
         if tuple(x.shape) != (*shape, *self.event_shape):
             raise ShapeError(
-                program=self.name, site="x", got=tuple(x.shape), expected=(*shape, *self.event_shape),
+                program=self.name,
+                site="x",
+                got=tuple(x.shape),
+                expected=(*shape, *self.event_shape),
                 hint="sampler(shape) returns (*shape, *event_shape)",
             )
         return x
@@ -103,7 +110,9 @@ class Implicit(TorchDistribution):
             NoDensityError: Always.
         """
         raise NoDensityError(
-            "a sampler alone has no density", program=self.name, site="x",
+            "a sampler alone has no density",
+            program=self.name,
+            site="x",
             hint="compare draws with a two-sample metric (MMD, Wasserstein), or use a family with a density "
             "(NSF, VAE, diffusion)",
         )
@@ -132,5 +141,10 @@ def pushforward(
         return generator(z.rsample() if base.has_rsample else z.sample())
 
     return Implicit(
-        event_shape, draw, batch_shape=base.batch_shape, support=support, reparameterised=base.has_rsample, name=name
+        event_shape,
+        draw,
+        batch_shape=base.batch_shape,
+        support=support,
+        reparameterised=base.has_rsample,
+        name=name,
     )

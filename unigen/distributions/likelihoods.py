@@ -99,15 +99,24 @@ class Gaussian(Likelihood):
         super().__init__()
         if isinstance(scale, str) and scale not in ("learned", "per_feature", "network"):
             raise ArgumentError(
-                program="Gaussian", site="scale", got=scale, expected="'learned', 'per_feature', 'network' or a number"
+                program="Gaussian",
+                site="scale",
+                got=scale,
+                expected="'learned', 'per_feature', 'network' or a number",
             )
         if not 0 < floor < 1 or (not isinstance(scale, str) and not 0 < float(scale) < math.inf):
             raise ArgumentError(
-                program="Gaussian", site="scale, floor", got=(scale, floor), expected="σ > 0 and 0 < floor < 1"
+                program="Gaussian",
+                site="scale, floor",
+                got=(scale, floor),
+                expected="σ > 0 and 0 < floor < 1",
             )
         if scale == "per_feature" and (features is None or features < 1):
             raise ArgumentError(
-                program="Gaussian", site="features", got=features, expected="the number of features",
+                program="Gaussian",
+                site="features",
+                got=features,
+                expected="the number of features",
                 hint="Gaussian('per_feature', features=64)",
             )
         self.mode, self.floor = scale, floor
@@ -142,7 +151,9 @@ class Gaussian(Likelihood):
             raise ArgumentError("the scale is not a parameter", program="Gaussian", got=self.mode)
         value = torch.as_tensor(sigma, dtype=self.raw_scale.dtype, device=self.raw_scale.device)
         if not bool((value >= 1.01 * self.floor).all()):
-            raise ArgumentError(program="Gaussian", site="sigma", got=sigma, expected=f"≥ {1.01 * self.floor:g}")
+            raise ArgumentError(
+                program="Gaussian", site="sigma", got=sigma, expected=f"≥ {1.01 * self.floor:g}"
+            )
         with torch.no_grad():
             self.raw_scale.copy_(raw_scale(value, self.floor))
 
@@ -223,7 +234,11 @@ class Categorical(Likelihood):
     def encode(self, x: Tensor) -> Tensor:
         """Return one-hot codes, shape (..., D · K)."""
         k = torch.arange(self.classes, dtype=x.dtype, device=x.device)
-        return (x[..., None] == k).flatten(-2).to(x.dtype if x.is_floating_point() else torch.get_default_dtype())
+        return (
+            (x[..., None] == k)
+            .flatten(-2)
+            .to(x.dtype if x.is_floating_point() else torch.get_default_dtype())
+        )
 
     def marginals(self, x: Tensor) -> Tensor:
         """Return log-frequencies, with half a count added to each class."""

@@ -30,7 +30,9 @@ class MixtureOfGaussians(Likelihood):
         super().__init__()
         if components < 1 or not 0 < floor < 1:
             raise ArgumentError(
-                program="MixtureOfGaussians", got=(components, floor), expected="components ≥ 1 and 0 < floor < 1"
+                program="MixtureOfGaussians",
+                got=(components, floor),
+                expected="components ≥ 1 and 0 < floor < 1",
             )
         self.components, self.floor, self.parameters_per_feature = components, floor, 3 * components
 
@@ -51,4 +53,3 @@ class MixtureOfGaussians(Likelihood):
     def extra_repr(self) -> str:
         """Return the number of components."""
         return f"components={self.components}, floor={self.floor:g}"
-

@@ -41,7 +41,9 @@ class FlowAutoregressive(Relation):
     id = 16
     name = "flow – autoregressive"
     families = ("MAF", "MADE")
-    statement = "a masked affine step is a Gaussian autoregression, with a triangular Jacobian; IAF is its inverse"
+    statement = (
+        "a masked affine step is a Gaussian autoregression, with a triangular Jacobian; IAF is its inverse"
+    )
     latex = r"\prod_i \mathcal N(x_i; \mu_i(x_{<i}), \sigma_i^2(x_{<i})) = \mathcal N(f(x); 0, I)\,|\det \partial f|"
     source = "Papamakarios et al. 2017; Kingma et al. 2016"
     assumptions = (
@@ -72,9 +74,16 @@ class FlowAutoregressive(Relation):
         expected = MultivariateNormal(-inverse @ mean, inverse @ inverse.T).log_prob(z)
         return self.evidence(
             Claim("E[−log p] of the flow = entropy of N(m, Σ)", -float(weight @ value), entropy, ROUNDING),
-            Claim("log p of the flow = Σ log N(x_i; μ_i, σ_i²), worst", _worst(value, product_of), 0.0, ROUNDING),
+            Claim(
+                "log p of the flow = Σ log N(x_i; μ_i, σ_i²), worst", _worst(value, product_of), 0.0, ROUNDING
+            ),
             Claim("inverse of the flow = Cholesky's map m + Lz, worst", _worst(drawn, x), 0.0, ROUNDING),
-            Claim("the inverse as a flow (IAF) = N(−L⁻¹m, L⁻¹L⁻ᵀ), worst log p", _worst(iaf, expected), 0.0, ROUNDING),
+            Claim(
+                "the inverse as a flow (IAF) = N(−L⁻¹m, L⁻¹L⁻ᵀ), worst log p",
+                _worst(iaf, expected),
+                0.0,
+                ROUNDING,
+            ),
             *self._triangular("flow", *self.steps(maf)[-1], x),
             nll=round(entropy, 6),
         )
@@ -137,7 +146,9 @@ class FlowAutoregressive(Relation):
 
     def _standardised(self, made: MADE) -> Map:
         if not isinstance(made.likelihood, Gaussian):
-            raise self.refuse(self.assumptions[0], made, hint="MADE(features, likelihood=Gaussian('network'))")
+            raise self.refuse(
+                self.assumptions[0], made, hint="MADE(features, likelihood=Gaussian('network'))"
+            )
 
         def f(x: Tensor) -> Tensor:
             conditional = made.likelihood.elementwise(made.net(x), made.event_shape)
@@ -176,7 +187,10 @@ class FlowAutoregressive(Relation):
                 raise self.refuse("a Gaussian density", program)
             return p.mean.detach(), p.covariance_matrix.detach()  # type: ignore[attr-defined]
         d = own.event_shape[0]
-        zero, probe = torch.zeros(1, d, dtype=torch.float64), torch.linspace(-2, 2, 3 * d).double().reshape(3, d)
+        zero, probe = (
+            torch.zeros(1, d, dtype=torch.float64),
+            torch.linspace(-2, 2, 3 * d).double().reshape(3, d),
+        )
         if own.context_features or not bool(own.support.check(probe).all()):
             raise self.refuse("an unconditional program on the reals", program)
         out, at = zero, probe
@@ -216,7 +230,9 @@ class FlowAutoregressive(Relation):
         made = MADE(mean.shape[0], hidden=()).double()
         assert isinstance(made.likelihood, Gaussian)
         if float(sigma.min()) < 1.01 * made.likelihood.floor:
-            raise self.refuse("conditional scales above the floor of the likelihood", hint="data on a larger scale")
+            raise self.refuse(
+                "conditional scales above the floor of the likelihood", hint="data on a larger scale"
+            )
         made.net.centre.copy_(mean)
         raw = torch.stack((mean, raw_scale(sigma, made.likelihood.floor)), -1)
         _write_affine(made.net, -torch.tril(white, -1) * sigma[:, None], raw)
