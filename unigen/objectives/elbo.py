@@ -77,7 +77,11 @@ class ELBO(Objective):
 
     def players(self, program: Program) -> list[Player]:
         """Return one player that trains model and guide together."""
-        return [ELBOLoss(program, self.samples, self.analytic, self.beta).player("elbo")]
+        return [
+            ELBOLoss(program, self.samples, self.analytic, self.beta).player(
+                "elbo", measure=program.kind.normalised
+            )
+        ]
 
 
 def elbo(program: Program, x: Tensor, context: Tensor | None = None, samples: int = 1) -> Tensor:

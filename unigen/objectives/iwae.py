@@ -67,4 +67,4 @@ class IWAE(Objective):
 
     def players(self, program: Program) -> list[Player]:
         """Return one player that trains model and guide together."""
-        return [IWAELoss(program, self.samples).player("iwae")]
+        return [IWAELoss(program, self.samples).player("iwae", measure=program.kind.normalised)]

@@ -74,6 +74,6 @@ class ProgramLoss(nn.Module):
             if isinstance(part, Program):
                 part.structure  # noqa: B018  (found now, so that nothing changes while a step is traced)
 
-    def player(self, name: str) -> Player:
+    def player(self, name: str, *, measure: bool = True) -> Player:
         """Return the single player that trains everything in this loss."""
-        return Player(name, self, trainable(self))
+        return Player(name, self, trainable(self), measure=measure)
