@@ -67,6 +67,7 @@ def test_a_vae_with_an_energy_prior_says_that_its_number_is_unnormalised() -> No
     (player,) = vae.objective.players(vae)
     player.loss(torch.randn(4, 5)).backward()
     assert all(p.grad is not None for p in vae.parameters())
+    assert not player.measure  # log Z moves, so the loss orders nothing
     assert vae.prior.f.r.net.layers[0].weight.grad.abs().sum() > 0
 
 
@@ -102,6 +103,12 @@ def test_fit_starts_the_chains_at_data_and_learns_two_modes() -> None:
     assert float(density[45:56].sum()) < 0.3 * float(density[65:76].sum())  # |x| < 0.5, and 1.5 < x < 2.5
     assert abs(float(density[51:].sum()) - 0.75) < 0.15
     assert set(record.history) == {"contrastive"}
+
+
+def test_validation_does_not_choose_parameters_by_a_loss_that_is_no_measure() -> None:
+    x = torch.randn(64, 1)
+    record = fit(EnergyModel(1, hidden=(8,)), x, validation=x, steps=3, progress=False)
+    assert record.best_step is None and "validation" not in record.history
 
 
 def test_a_conditional_energy_follows_its_context() -> None:

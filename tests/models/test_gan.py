@@ -36,7 +36,9 @@ def test_the_generator_of_the_family_stays_in_the_box_of_the_data() -> None:
     x = gan.sample(500)
     low, high = torch.tensor([0.0, 10.0]), torch.tensor([4.0, 30.0])
     assert bool((x >= low).all() and (x <= high).all())
-    assert bool(((x - low < 0.1) | (high - x < 0.1)).float().mean() > 0.9)  # steep weights: nearly all at an edge
+    assert bool(
+        ((x - low < 0.1) | (high - x < 0.1)).float().mean() > 0.9
+    )  # steep weights: nearly all at an edge
 
 
 def test_every_density_query_is_refused_with_what_to_use_instead() -> None:
@@ -47,7 +49,9 @@ def test_every_density_query_is_refused_with_what_to_use_instead() -> None:
     with pytest.raises(NoDensityError, match="critic"):
         _ = gan.kind
     with pytest.raises(NoDensityError):
-        VAE(5, 3, prior=gan).objective.players(VAE(5, 3, prior=gan))[0].loss(torch.randn(4, 5))
+        VAE(5, 3, prior=gan)
+    with pytest.raises(NoDensityError):
+        gan.surrogate(x)
 
 
 def test_there_is_no_way_back_from_x_to_z() -> None:
@@ -55,8 +59,8 @@ def test_there_is_no_way_back_from_x_to_z() -> None:
     for query in (gan.posterior, gan.encode, gan.reconstruct):
         with pytest.raises(UnsupportedQueryError, match="no way back"):
             query(x)
-    with pytest.raises(UnsupportedQueryError):
-        ELBO().players(gan)[0].loss(x)
+    with pytest.raises(NoDensityError):
+        ELBO().players(gan)
     gan.check()
     assert gan.formula == "p(x, z) = p(x | z) p(z)"
     assert gan.decode(torch.zeros(2, 2)).shape == (2, 3)
@@ -89,8 +93,8 @@ def test_an_affine_generator_finds_the_mean_and_spread_of_gaussian_data(
     with torch.no_grad():
         net.layers[0].weight.fill_(1.0)
         net.layers[0].bias.zero_()
-    gan = GAN(1, 1, generator=net, objective=Adversarial(game, critic=critic, critic_steps=2))
-    record = fit(gan, (x - 3) / 4 + 1, steps=300, lr=1e-2, ema=0.99, progress=False, seed=0)
+    gan = GAN(1, 1, generator=net, objective=Adversarial(game, critic=critic))
+    record = fit(gan, (x - 3) / 4 + 1, steps=300, lr=1e-2, ema=0.97, progress=False, seed=0)
     draws = gan.sample(20_000)
     assert abs(float(draws.mean()) - 1) < 0.15  # of a standard deviation 0.5
     assert abs(float(draws.std()) - 0.5) < 0.15

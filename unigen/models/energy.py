@@ -34,10 +34,10 @@ NOISE = 0.45  # of the data's spread: smooth enough for a few hundred steps to m
 class EnergyModel(Program):
     """p(x) ∝ exp(−E(x)): any network is a model, at the price of an unknown normaliser.
 
-    ``log_prob`` is −E(x), kind unnormalised; ``score`` is exact. By default the model is one of data under Gaussian noise,
-    which ``fit`` adds and the last step of ``sample`` takes off; ``objective=ContrastiveDivergence(noise=0.0)`` and
-    ``sampler=Langevin(denoise=0.0)`` do without. As the prior of another program it is trained
-    jointly: its ``surrogate`` is −E(x) + mean E(y), y the ends of its own persistent chains.
+    ``log_prob`` is −E(x), kind unnormalised; ``score`` is exact. By default the model is one of data under Gaussian
+    noise, which ``fit`` adds and the last step of ``sample`` takes off; ``objective=ContrastiveDivergence(noise=0.0)``
+    and ``sampler=Langevin(denoise=0.0)`` do without. As the prior of another program it is trained jointly: its
+    ``surrogate`` is −E(x) + mean E(y), y the ends of its own persistent chains.
 
     Args:
         features: D, length of x.
@@ -59,7 +59,7 @@ class EnergyModel(Program):
         (torch.Size([2, 3]), <Kind.UNNORMALISED: 'unnormalised'>)
     """
 
-    recipe: ClassVar[Recipe] = Recipe(steps=5000, lr=1e-3, schedule=Cosine(warmup=100, final=0.05), ema=0.995)
+    recipe: ClassVar[Recipe] = Recipe(steps=3000, lr=1e-3, schedule=Cosine(warmup=100, final=0.05), ema=0.995)
     loc: Tensor
     length: Tensor
 

@@ -84,7 +84,7 @@ class GAN(Program):
         'p(x, z) = p(x | z) p(z)'
     """
 
-    recipe: ClassVar[Recipe] = Recipe(steps=8000, lr=1e-3, schedule=Cosine(final=0.05), ema=0.999)
+    recipe: ClassVar[Recipe] = Recipe(steps=7000, lr=1e-3, ema=0.999)
     has_posterior = False
 
     def __init__(
@@ -168,15 +168,15 @@ class WGAN(GAN):
         Arjovsky, Chintala & Bottou 2017; Gulrajani et al. 2017.
     """
 
-    recipe: ClassVar[Recipe] = Recipe(steps=4000, lr=1e-3, schedule=Cosine(final=0.05), ema=0.999)
+    recipe: ClassVar[Recipe] = Recipe(steps=4000, lr=2e-3, schedule=Cosine(final=0.1), ema=0.99)
 
     def __init__(
         self,
         features: int,
         latents: int = 16,
         *,
-        penalty: float = 1.0,
-        critic_steps: int = 3,
+        penalty: float = 10.0,
+        critic_steps: int = 2,
         prior: Part | None = None,
         hidden: Sequence[int] = (256, 256),
         generator: nn.Module | None = None,
@@ -189,5 +189,5 @@ class WGAN(GAN):
             hidden=hidden,
             generator=generator,
             context=context,
-            objective=Adversarial(Wasserstein(penalty), critic_steps=critic_steps),
+            objective=Adversarial(Wasserstein(penalty), critic_steps=critic_steps, betas=(0.0, 0.9)),
         )

@@ -64,7 +64,7 @@ class NonSaturating(Game):
 
     reading = "log ratio"
 
-    def __init__(self, r1: float = 0.1) -> None:
+    def __init__(self, r1: float = 0.3) -> None:
         if not r1 >= 0:
             raise ArgumentError(program="NonSaturating", site="r1", got=r1, expected="≥ 0")
         self.r1 = r1
@@ -180,7 +180,7 @@ class Adversarial(Objective):
         *,
         critic: nn.Module | None = None,
         critic_steps: int = 1,
-        lr: tuple[float, float] = (0.5, 0.5),
+        lr: tuple[float, float] = (1.0, 1.0),
         betas: tuple[float, float] = (0.5, 0.9),
     ) -> None:
         if isinstance(critic_steps, bool) or not isinstance(critic_steps, int) or critic_steps < 1:
