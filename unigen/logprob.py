@@ -199,11 +199,7 @@ class LogProb:
         return self + (-other)
 
     def __lt__(self, other: object) -> bool:
-        """Refuse: an order would hide the kinds.
-
-        Raises:
-            KindError: Always; ``compare`` says what the kinds allow.
-        """
+        """Refuse with a KindError: an order would hide the kinds; ``compare`` says what they allow."""
         raise KindError("log-probabilities have kinds, so < and > would mislead", hint="a.compare(b)")
 
     __gt__ = __le__ = __ge__ = __lt__

@@ -85,7 +85,7 @@ OTHERS: dict[str, str] = {
     "convert": "unigen.relations.relate",
     "atlas": "unigen.relations.atlas",
     "verify": "unigen.relations.relate",
-    "check_program": "unigen.testing",
+    "check_program": "unigen.testing.check",
     "UnigenError": "unigen.errors",
 }
 

@@ -57,6 +57,7 @@ def _device(device: str | torch.device) -> torch.device:
 def _players(program: Program, objective: Objective) -> list[Player]:
     players = objective.players(program)
     for player in players:
+        player.loss.to(device=program.device, dtype=program.dtype)
         if player.update is None and not player.parameters:
             raise ArgumentError(
                 f"the player '{player.name}' has no parameters to train",
@@ -64,6 +65,41 @@ def _players(program: Program, objective: Objective) -> list[Player]:
                 hint="weights must be nn.Parameters of the program or of a part it holds",
             )
     return players
+
+
+def _check_options(
+    program: Program,
+    steps: int | None,
+    epochs: int | None,
+    resume: bool,
+    checkpoint: str | Path | None,
+    compile: bool | str,
+) -> None:
+    if steps is not None and epochs is not None:
+        raise ArgumentError("steps and epochs exclude one another", program=program.name, hint="give one")
+    if epochs is not None and epochs < 1:
+        raise ArgumentError(program=program.name, site="epochs", got=epochs, expected="≥ 1")
+    if resume and checkpoint is None:
+        raise ArgumentError("resume needs a checkpoint", program=program.name, hint="checkpoint='run.ckpt'")
+    if compile not in (True, False, "auto"):
+        raise ArgumentError(site="compile", got=compile, expected="True, False or 'auto'")
+
+
+def _validation(program: Program, players: list[Player], data: Any, given: Any) -> Any:
+    """Return the held-out data: those given, or a Dataset's own where the objective has a use for them."""
+    if given is not None and len(players) > 1:
+        raise ArgumentError(
+            "a game has no validation loss", program=program.name, hint="watch it with a callback instead"
+        )
+    if given is not None:
+        return given
+    if not hasattr(data, "fresh_train") or len(players) > 1 or players[0].update is not None:
+        return None
+    return data.validation, data.context("validation") if program.context_features else None
+
+
+def _cuda_devices(program: Program) -> list[torch.device]:
+    return [program.device] if program.device.type == "cuda" else []
 
 
 def fit(
@@ -138,12 +174,7 @@ def fit(
         >>> ug.fit(ppca, torch.randn(50, 3)).stopped
         'solved in closed form'
     """
-    if steps is not None and epochs is not None:
-        raise ArgumentError("steps and epochs exclude one another", program=program.name, hint="give one")
-    if resume and checkpoint is None:
-        raise ArgumentError("resume needs a checkpoint", program=program.name, hint="checkpoint='run.ckpt'")
-    if compile not in (True, False, "auto"):
-        raise ArgumentError(site="compile", got=compile, expected="True, False or 'auto'")
+    _check_options(program, steps, epochs, resume, checkpoint, compile)
     make = None if isinstance(optimizer, torch.optim.Optimizer) else optimizer
     changes = {"steps": steps, "batch_size": batch_size, "lr": lr, "optimizer": make}
     changes = {name: ... if value is None else value for name, value in changes.items()}
@@ -152,12 +183,7 @@ def fit(
     program.to(device=_device(device), dtype=dtype)
     feed = Feed(program, data, recipe.batch_size)
     if epochs is not None:
-        if epochs < 1:
-            raise ArgumentError(program=program.name, site="epochs", got=epochs, expected="≥ 1")
         recipe = dataclasses.replace(recipe, steps=epochs * feed.per_epoch)
-    implicit = validation is None and hasattr(data, "fresh_train")
-    if implicit:
-        validation = (data.validation, data.context("validation") if program.context_features else None)
     program.data_size = feed.size
     chosen = _objective(program, objective)
     with torch.random.fork_rng(enabled=seed is not None, devices=_cuda_devices(program)):
@@ -166,16 +192,7 @@ def fit(
         if not program.fitted:
             program.initialise(*feed.everything())
         players = _players(program, chosen)
-        if len(players) > 1 or players[0].update is not None:
-            if validation is not None and not implicit and len(players) > 1:
-                raise ArgumentError(
-                    "a game has no validation loss",
-                    program=program.name,
-                    hint="watch it with a callback instead",
-                )
-            validation = None if implicit else validation
-        for player in players:
-            player.loss.to(device=program.device, dtype=program.dtype)
+        held = _validation(program, players, data, validation)
         run = Run(
             program=program,
             players=players,
@@ -183,7 +200,7 @@ def fit(
             recipe=recipe,
             record=Record(program.name, repr(chosen)),
             optimizer=optimizer if isinstance(optimizer, torch.optim.Optimizer) else None,
-            validation=None if validation is None else Feed(program, validation, recipe.batch_size),
+            validation=None if held is None else Feed(program, held, recipe.batch_size),
             validate_every=validate_every,
             patience=patience,
             callbacks=tuple(callbacks),
@@ -193,7 +210,3 @@ def fit(
             progress=progress,
         )
         return run.go(resume)
-
-
-def _cuda_devices(program: Program) -> list[torch.device]:
-    return [program.device] if program.device.type == "cuda" else []

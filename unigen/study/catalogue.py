@@ -84,6 +84,6 @@ MEASURED: tuple[tuple[int, tuple[str, ...]], ...] = (
     (1, ("PPCA", "Linear VAE")),
     (6, ("VAE",)),
     (11, ("Diffusion",)),
-    (16, ("MAF",)),
+    (16, ("MAF", "MADE")),
     (20, ("GAN",)),
 )
