@@ -179,3 +179,17 @@ def test_a_gan_has_no_score_but_draws(tmp_path, run):
     refused(done, "NoDensityError")
     assert json.loads(done.stdout)["error"] == "NoDensityError" and not (tmp_path / "s.npy").exists()
     assert invoke("sample", path, "--out", tmp_path / "d.npy", "-n", 2).exit_code == 0
+
+
+def test_a_run_is_replaced_only_when_asked(tmp_path):
+    np.save(tmp_path / "x.npy", np.random.RandomState(0).randn(20, 3))
+    fit = ("fit", "PPCA", tmp_path / "x.npy", "--out", tmp_path / "run", "--set", "latents=1")
+    assert invoke(*fit).exit_code == 0
+    refused(invoke(*fit), "ArgumentError")
+    assert invoke(*fit, "--force").exit_code == 0
+
+
+def test_a_game_is_fitted_without_held_out_rows(tmp_path):
+    np.save(tmp_path / "x.npy", np.random.RandomState(0).randn(20, 3))
+    done = invoke("fit", "GAN", tmp_path / "x.npy", "--out", tmp_path / "run", "--steps", 2)
+    assert done.exit_code == 0, done.output

@@ -59,7 +59,7 @@ def families(json: Json = False) -> None:
         return
     table = Table(title="Families")
     for column in ("name", "what it is", "log_prob", "posterior", "fit minimises", "sample"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in ("name", "log_prob"))
     for each in found:
         back = "yes" if each.posterior else "–"
         table.add_row(each.name, each.what, each.log_prob, back, each.objective, each.sampler)

@@ -95,6 +95,9 @@ def fit(
     ] = 0.1,
     compile: Annotated[bool, typer.Option("--compile", help="Compile the whole step.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the program that is in the folder.")
+    ] = False,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -113,6 +116,10 @@ def fit(
 
     if not 0.0 <= validation < 1.0:
         raise ArgumentError(site="validation", got=validation, expected="in [0, 1)")
+    if (out / "program.safetensors").exists() and not (resume or force):
+        raise ArgumentError(
+            f"{out} holds a program already", site="--out", hint="--force, --resume, or another folder"
+        )
     x = as_tensor(read_table(data), family).to(torch.get_default_dtype())
     x = x.reshape(x.shape[0], -1)
     options = _options(set or [])
@@ -121,6 +128,9 @@ def fit(
         program = _construct(family, x.shape[1], options)
         order = torch.randperm(x.shape[0])
     held = int(validation * x.shape[0])
+    game = program.objective is not None and len(program.objective.players(program)) > 1
+    if game:  # it has no validation loss: nothing is held out
+        held = 0
     kept = x[order[:held]] if held else None
     program.check_batch(x)
     with _folder(out):

@@ -17,7 +17,9 @@ from unigen.program import Program
 
 
 def test_a_composed_program_comes_back_with_its_parts_and_its_numbers(tmp_path: Path) -> None:
-    vae = ug.VAE(6, 3, prior=ug.NSF(3, transforms=1, hidden=(8,)), hidden=(8,), likelihood=ug.Gaussian("network"))
+    vae = ug.VAE(
+        6, 3, prior=ug.NSF(3, transforms=1, hidden=(8,)), hidden=(8,), likelihood=ug.Gaussian("network")
+    )
     again = load(save(vae, tmp_path / "vae.safetensors"))
     assert again.formula == vae.formula == "p(x, z) = p(x | z) p_NSF(z);  q(z | x)"
     assert all(torch.equal(a, b) for a, b in zip(vae.parameters(), again.parameters(), strict=True))

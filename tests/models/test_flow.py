@@ -70,7 +70,8 @@ def test_fit_reaches_the_entropy_of_a_correlated_gaussian():
     truth = problems.gaussian_log_density(
         x.numpy(), x.double().mean(0).numpy(), torch.cov(x.double().T).numpy()
     )
-    assert float(truth.mean()) - 0.003 < float(value.mean()) < float(truth.mean()) + 1e-4
+    # the scales may depend on x too, so the maximum lies a little above the Gaussian's
+    assert float(truth.mean()) - 0.003 < float(value.mean()) < float(truth.mean()) + 2e-3
 
 
 @each_family
@@ -108,7 +109,8 @@ def test_class_conditional_densities_are_those_of_their_class():
     ug.fit(flow, (x, label), steps=300, lr=1e-2, seed=0, progress=False)
     for c, (mean, sd) in enumerate(((0.0, 0.5), (4.0, 1.5))):
         draws = flow.sample(20_000, torch.full((20_000, 1), float(c)), seed=0)
-        assert abs(float(draws.mean()) - mean) < 0.15 and abs(float(draws.std()) / sd - 1) < 0.25
+        low, middle, high = draws.quantile(torch.tensor([0.25, 0.5, 0.75])).tolist()
+        assert abs(middle - mean) < 0.15 and abs((high - low) / (1.349 * sd) - 1) < 0.15
         grid = torch.linspace(mean - 2 * sd, mean + 2 * sd, 50)[:, None]
         value = flow.log_prob(grid, torch.full((50, 1), float(c))).value
         assert (value - torch.distributions.Normal(mean, sd).log_prob(grid)[:, 0]).abs().mean() < 0.15
@@ -132,6 +134,15 @@ def test_pyros_own_inference_and_predictive():
         last = svi.step(x)
     assert last < first and first == pytest.approx(float(first))
     assert Predictive(flow.model, num_samples=5)(n=3)["x"].shape == (5, 3, 2)
+
+
+@each_family
+@pytest.mark.parametrize("support", ["real", "unit"])
+def test_saved_and_loaded_it_is_the_same(family, support, tmp_path):
+    flow, x = family(3, hidden=(8,), support=support), torch.rand(20, 3)
+    flow.initialise(x)
+    ug.save(flow, tmp_path / "flow")
+    assert torch.equal(ug.load(tmp_path / "flow").log_prob(x).value, flow.log_prob(x).value)
 
 
 def test_bad_input_is_refused():

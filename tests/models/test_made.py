@@ -88,6 +88,16 @@ def test_a_mixture_on_digits_beats_the_full_gaussian():
     assert made.log_prob(data.test).value.mean() > full.mean() + 5
 
 
+@pytest.mark.parametrize("head", [None, Gaussian("learned"), Bernoulli(), Categorical(3)], ids=str)
+def test_saved_and_loaded_it_is_the_same(head, tmp_path):
+    made = MADE(3, likelihood=head, hidden=(8,), order=(2, 0, 1))
+    x = made.sample(20)
+    if head is None:
+        made.initialise(x)  # standardised inputs belong to the state
+    ug.save(made, tmp_path / "made")
+    assert torch.equal(ug.load(tmp_path / "made").log_prob(x).value, made.log_prob(x).value)
+
+
 def test_kinds_and_refusals():
     made = MADE(3, likelihood=Bernoulli(), hidden=(8,))
     assert made.kind is Kind.EXACT and made.formula == "p(x)"

@@ -22,7 +22,11 @@ def test_formula_shapes_and_kind() -> None:
         scored = vae.log_prob(torch.randn(n, 6))
         assert scored.value.shape == (n,) and scored.kind is Kind.LOWER_BOUND and scored.stderr is not None
     z = vae.encode(torch.randn(5, 6))
-    assert z.shape == (5, 2) and vae.decode(z).shape == (5, 6) and vae.reconstruct(torch.randn(5, 6)).shape == (5, 6)
+    assert (
+        z.shape == (5, 2)
+        and vae.decode(z).shape == (5, 6)
+        and vae.reconstruct(torch.randn(5, 6)).shape == (5, 6)
+    )
     assert vae.posterior(torch.randn(5, 6)).batch_shape == (5,)
 
 
@@ -81,7 +85,9 @@ def test_conditional() -> None:
 def test_start_of_a_learned_scale_is_that_of_the_data() -> None:
     vae, x = VAE(4, 2), 5.0 * torch.randn(500, 4)
     vae.initialise(x)
-    assert vae.likelihood.sigma.item() == pytest.approx((x - x.mean(0)).square().mean().sqrt().item(), rel=1e-4)
+    assert vae.likelihood.sigma.item() == pytest.approx(
+        (x - x.mean(0)).square().mean().sqrt().item(), rel=1e-4
+    )
 
 
 @pytest.mark.parametrize(

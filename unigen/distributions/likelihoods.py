@@ -184,6 +184,9 @@ class Bernoulli(Likelihood):
 
     support = constraints.boolean
 
+    def __init__(self) -> None:  # an explicit signature: checkpoints write constructor arguments down
+        super().__init__()
+
     def marginals(self, x: Tensor) -> Tensor:
         """Return logits of the frequencies, with half a count added to both sides."""
         ones = x.sum(0)

@@ -85,11 +85,18 @@ class Run:
         self.program.fitted = True
         return self.record
 
+    def _resume(self, resume: bool) -> None:
+        if not resume or self.checkpoint is None:
+            return
+        if self.checkpoint.exists():
+            read_run(self, self.checkpoint)
+        else:
+            self.record.notes.append(f"no checkpoint at {self.checkpoint}: started from the beginning")
+
     # -- closed forms and EM -------------------------------------------------------------------------------
 
     def _go_updates(self, resume: bool) -> None:
-        if resume and self.checkpoint is not None and self.checkpoint.exists():
-            read_run(self, self.checkpoint)
+        self._resume(resume)
         x, context = self.feed.everything()
         player = self.players[0]
         assert player.update is not None
@@ -177,8 +184,7 @@ class Run:
 
     def _go_gradients(self, resume: bool) -> None:
         self._prepare()
-        if resume and self.checkpoint is not None and self.checkpoint.exists():
-            read_run(self, self.checkpoint)
+        self._resume(resume)
         self.program.train()
         for player in self.players:
             player.loss.train()

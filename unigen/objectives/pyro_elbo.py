@@ -1,4 +1,4 @@
-"""An ELBO of ``pyro.infer`` with a differentiable loss as an objective: Trace_ELBO, TraceMeanField_ELBO, TraceEnum_ELBO."""
+"""An ELBO of ``pyro.infer`` as an objective, where it has a differentiable loss (Trace, TraceMeanField, TraceEnum)."""
 
 from __future__ import annotations
 
