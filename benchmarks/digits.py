@@ -58,12 +58,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in ROWS:
             row = fit_row(name, Path(folder), False, options.seed)
-            found[name] = {k: row[k] for k in ("nats", "stderr", "kind", "fit_seconds", "parameters", "error")}
+            found[name] = {
+                k: row[k] for k in ("nats", "stderr", "kind", "fit_seconds", "parameters", "error")
+            }
             if not options.json:
-                print(f"{name}: {row['nats']:.3f} ± {row['stderr']:.2f} nats ({row['kind']}), {row['fit_seconds']:.0f} s")
+                score = f"{row['nats']:.3f} ± {row['stderr']:.2f} nats ({row['kind']})"
+                print(f"{name}: {score}, {row['fit_seconds']:.0f} s")
     nats = {name: found[name]["nats"] for name in ROWS}  # type: ignore[index]
     found["met"] = {
-        "PPCA equals the closed form to 1e-3": abs(nats["PPCA"] - found["PPCA, closed form (NumPy, SciPy)"]) < 1e-3,
+        "PPCA equals the closed form to 1e-3": abs(nats["PPCA"] - found["PPCA, closed form (NumPy, SciPy)"])
+        < 1e-3,
         "NSF 20 nats above the Gaussian": nats["NSF"] >= gaussian + ABOVE,
         "diffusion 20 nats above the Gaussian": nats["Diffusion"] >= gaussian + ABOVE,
     }

@@ -1,6 +1,6 @@
 """CPU time of ``import unigen`` beside ``import pyro``, each in a fresh process, interleaved.
 
-    python -m benchmarks.import_time --json
+python -m benchmarks.import_time --json
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def cpu_seconds(statement: str) -> float:
 
 def measure(runs: int) -> dict[str, float]:
     """Return median CPU seconds of each import, and the median of the paired ratios."""
-    statements = {"pyro": "import pyro", "unigen": "import unigen", "unigen.fit": "import unigen; unigen.VAE; unigen.fit"}
+    used = "import unigen; unigen.VAE; unigen.fit"
+    statements = {"pyro": "import pyro", "unigen": "import unigen", "unigen.fit": used}
     times: dict[str, list[float]] = {name: [] for name in statements}
     for run in range(runs + 1):
         for name, statement in statements.items():

@@ -1,6 +1,6 @@
 """Declare a model, fit it, and ask it everything: a Gaussian latent seen through a curve.
 
-    z ~ N(0, 1),   x | z ~ N((z, z²), 0.2²)
+z ~ N(0, 1),   x | z ~ N((z, z²), 0.2²)
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def main() -> None:
     program = Parabola()
     print(program)
     print(ug.fit(program, x, steps=steps, lr=5e-3, objective=ug.IWAE(10), seed=0))
-    print(f"curvature {program.curvature.item():.3f} (truth 1), noise {program.log_noise.exp().item():.3f} (truth 0.2)")
+    print(
+        f"curvature {program.curvature.item():.3f} (truth 1), noise {program.log_noise.exp().item():.3f} (truth 0.2)"
+    )
     print("log p(x):", program.log_prob(x[:200]).mean())
     print("z given x = (1, 1):", program.encode(torch.ones(1, 2)).item())
     print("score at (1, 0), towards the curve:", program.score(torch.tensor([[1.0, 0.0]])).tolist())

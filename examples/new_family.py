@@ -1,6 +1,6 @@
 """A family from outside the package: independent exponentials, with a closed form and the laws.
 
-    x_i ~ Exponential(rate_i),   maximum likelihood: rate_i = 1 / mean x_i
+x_i ~ Exponential(rate_i),   maximum likelihood: rate_i = 1 / mean x_i
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from unigen.traces import isolated
 class PyroLoss(ProgramLoss):
     """Pyro's own loss of a minibatch, divided by its size: nats an example; holds the program."""
 
+    elbo: Any
+
     def __init__(self, program: Program, elbo: Any) -> None:
         super().__init__(program)
         self.__dict__["elbo"] = elbo
