@@ -116,7 +116,7 @@ def nodes(flow, support, i, order, split=1):
 @each_support
 @pytest.mark.parametrize("context", [0, 2])
 def test_integrates_to_one_in_one_dimension(build, support, context):
-    flow = trained(build, 1, support=support, context=context)
+    flow = trained(build, 1, support=support, context=context, scale=0.05)
     c = torch.randn(1, context, dtype=F64) if context else None
     x, w = nodes(flow, support, 0, 20, split=200)
     assert abs(float((flow(c).log_prob(x[:, None]).exp() * w).sum()) - 1) < 1e-6

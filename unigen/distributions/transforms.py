@@ -117,7 +117,8 @@ class UnitSpline(VectorTransform):
     """z_i = Φ⁻¹(g_i(x_i)) from (0, 1) to the reals, g_i a monotone spline of the unit interval onto itself.
 
     Every feature gets its own marginal, and with the identity spline a standard normal z is a uniform x. The
-    ends are exact: no mass leaves [0, 1]. g is clipped to [ε/2, 1 − ε/2], ε the precision of the dtype.
+    ends are exact: no mass leaves [0, 1]. g is clipped to [ε/2, 1 − ε/2], ε the precision of the dtype: what a
+    strongly contracting flow puts closer to an end than that is not resolved.
     """
 
     domain = constraints.independent(constraints.unit_interval, 1)
