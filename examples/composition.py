@@ -19,7 +19,7 @@ def main() -> None:
         "standard normal": None,
         "flow": ug.NSF(features=4),
         "diffusion": ug.Diffusion(features=4, density=ug.DiffusionBound(times=4, replicates=2)),
-        "energy": ug.EnergyModel(features=4),
+        "energy": ug.EnergyModel(features=4, energy=ug.Tilt(4)),
     }
     for name, prior in priors.items():
         torch.manual_seed(0)

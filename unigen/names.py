@@ -54,6 +54,8 @@ PARTS: dict[str, str] = {
     "VPLinear": "unigen.dynamics.schedule",
     "VPCosine": "unigen.dynamics.schedule",
     "LogLinearSNR": "unigen.dynamics.schedule",
+    "Tilt": "unigen.nn.tilt",
+    "MixtureOfGaussians": "unigen.distributions.mixture_likelihood",
     "X0": "unigen.dynamics.prediction",
     "Eps": "unigen.dynamics.prediction",
     "V": "unigen.dynamics.prediction",

@@ -86,6 +86,18 @@ def test_an_energy_prior_learns_jointly_where_the_latents_are() -> None:
     assert abs(float(prior.chains.x.mean()) - 2.0) < 0.4
 
 
+def test_the_first_fit_takes_units_box_and_chains_from_the_data() -> None:
+    x = torch.tensor([[1.0, 10.0], [3.0, 30.0], [2.0, 50.0]])
+    model = EnergyModel(2, chains=9)
+    model.initialise(x)
+    torch.testing.assert_close(model.loc, x.mean(0))
+    torch.testing.assert_close(model.length, (x - x.mean(0)).square().mean().sqrt().reshape(1))
+    assert float(torch.cdist(model.start(9), x).min(1).values.max()) == 0.0
+    u = (x - model.loc) / model.length
+    torch.testing.assert_close(model.f.r.low, u.amin(0))
+    torch.testing.assert_close(model.f.r.high, u.amax(0))
+
+
 def test_fit_starts_the_chains_at_data_and_learns_two_modes() -> None:
     x = torch.cat([-2 + 0.6 * torch.randn(500, 1), 2 + 0.6 * torch.randn(1500, 1)])
     model = EnergyModel(

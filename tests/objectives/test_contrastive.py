@@ -87,6 +87,24 @@ def test_cd_1_is_the_expectation_after_one_langevin_step_from_the_data() -> None
     assert np.all(np.abs(got - exact) < 5 * errors)
 
 
+def test_steps_and_noise_are_measured_in_the_length_of_the_program() -> None:
+    model, n = EnergyModel(1, chains=40_000), 40_000
+    with torch.no_grad():
+        model.length.fill_(100.0)
+        model.chains.x.zero_()
+        model.chains.started.fill_(1.0)
+    (player,) = ContrastiveDivergence(steps=1, step_size=1e-4).players(model)
+    y, _ = player.loss.negatives(torch.zeros(n, 1), None)
+    sd = 100 * math.sqrt(2e-4)
+    assert abs(float(y.std()) / sd - 1) < 5 / math.sqrt(2 * n) + 0.01
+    seen: list[Tensor] = []
+    model.f.register_forward_hook(lambda module, given, output: seen.append(given[0]))
+    (player,) = ContrastiveDivergence(steps=1, step_size=1e-4, noise=0.5).players(model)
+    player.loss(torch.zeros(n, 1))
+    data = max((u.detach() for u in seen), key=lambda u: float(u.std()))  # in units of the length
+    assert abs(float(data.std()) / 0.5 - 1) < 5 / math.sqrt(2 * n)
+
+
 def test_pcd_fits_a_gaussian_up_to_the_bias_of_its_own_chains() -> None:
     class Precision(nn.Module):
         def __init__(self) -> None:

@@ -37,7 +37,8 @@ class EnergyModel(Program):
     ``log_prob`` is −E(x), kind unnormalised; ``score`` is exact. By default the model is one of data under Gaussian
     noise, which ``fit`` adds and the last step of ``sample`` takes off; ``objective=ContrastiveDivergence(noise=0.0)``
     and ``sampler=Langevin(denoise=0.0)`` do without. As the prior of another program it is trained jointly: its
-    ``surrogate`` is −E(x) + mean E(y), y the ends of its own persistent chains.
+    ``surrogate`` is −E(x) + mean E(y), y the ends of its own persistent chains. For a long joint training give it a
+    bounded energy, ``energy=Tilt(D)``: the default's wells can grow so steep that chains run away.
 
     Args:
         features: D, length of x.

@@ -15,7 +15,7 @@ from typing import Protocol, final, runtime_checkable
 import torch
 from torch import Tensor
 
-from unigen.dynamics.langevin import check_langevin, langevin
+from unigen.dynamics.langevin import check_langevin, langevin, metropolis_langevin
 from unigen.errors import ArgumentError, NoDensityError
 from unigen.logprob import Kind
 from unigen.nn.replay import ReplayBuffer
@@ -88,6 +88,8 @@ class ContrastiveDivergence(Objective):
         steps: k, Langevin steps for each optimiser step.
         step_size: h, in squared units of the program's length (its ``length`` if it has one, else that of x).
         persistent: Keep the chains between steps (PCD); otherwise they start at the data each time (CD-k).
+        adjusted: Accept or reject each step (MALA): no bias of a finite h, and chains that a steep energy cannot throw
+            out, which the next step would make steeper still.
         chains: Number of persistent chains, where the program has none of its own.
         noise: σ of the Gaussian noise added to data, in the same length. The model is then one of x + σε: it
             makes the energy smooth enough for Langevin steps, and Tweedie's formula takes the noise off a draw.
@@ -104,6 +106,7 @@ class ContrastiveDivergence(Objective):
         step_size: float = 0.03,
         *,
         persistent: bool = True,
+        adjusted: bool = False,
         chains: int = 256,
         noise: float = 0.0,
         weight_decay: float = 1e-3,
@@ -117,16 +120,18 @@ class ContrastiveDivergence(Objective):
                 program="ContrastiveDivergence", got=f"steps={steps}, chains={chains}", expected="both ≥ 1"
             )
         self.steps, self.step_size, self.persistent, self.chains = steps, step_size, persistent, chains
-        self.noise, self.weight_decay = noise, weight_decay
+        self.adjusted, self.noise, self.weight_decay = adjusted, noise, weight_decay
 
     def run(self, program: Program, x: Tensor, context: Tensor | None) -> Tensor:
         """Return where Langevin chains of the program end that start at x, shape of x, detached."""
-        return langevin(
-            lambda at: minus_log_p(program, at, context),
-            x,
-            steps=self.steps,
-            step_size=self.step_size * unit(program) ** 2,
-        )
+
+        def energy(at: Tensor) -> Tensor:
+            return minus_log_p(program, at, context)
+
+        step = self.step_size * unit(program) ** 2
+        if self.adjusted:
+            return metropolis_langevin(energy, x, steps=self.steps, step_size=step)[0]
+        return langevin(energy, x, steps=self.steps, step_size=step)
 
     def players(self, program: Program) -> list[Player]:
         """Return one player that trains the whole program.
