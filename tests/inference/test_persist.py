@@ -86,3 +86,9 @@ def test_the_checkpoint_of_a_fit_loads_as_a_program(tmp_path: Path) -> None:
     vae = ug.VAE(4, 2, hidden=(8,))
     ug.fit(vae, torch.randn(40, 4), steps=4, seed=0, checkpoint=tmp_path / "run.safetensors")
     assert torch.equal(load(tmp_path / "run.safetensors").sample(3, seed=0), vae.sample(3, seed=0))
+
+
+def test_a_linear_vae_comes_back(tmp_path: Path) -> None:
+    vae = ug.linear_vae(5, 2)
+    again = load(save(vae, tmp_path / "linear.safetensors"))
+    assert torch.equal(again.decode(torch.ones(1, 2)), vae.decode(torch.ones(1, 2)))

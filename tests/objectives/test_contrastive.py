@@ -101,6 +101,7 @@ def test_steps_and_noise_are_measured_in_the_length_of_the_program() -> None:
     model.f.register_forward_hook(lambda module, given, output: seen.append(given[0]))
     (player,) = ContrastiveDivergence(steps=1, step_size=1e-4, noise=0.5).players(model)
     player.loss(torch.zeros(n, 1))
+    assert float(model.noise) == 0.5
     data = max((u.detach() for u in seen), key=lambda u: float(u.std()))  # in units of the length
     assert abs(float(data.std()) / 0.5 - 1) < 5 / math.sqrt(2 * n)
 

@@ -59,8 +59,11 @@ def test_the_last_step_takes_the_noise_off_by_the_posterior_mean() -> None:
     model = normal()
     model.initialise(torch.tensor([[-2.0], [2.0]]))
     x = torch.linspace(-5, 5, 11).unsqueeze(1)
-    draws = model.sample(11, sampler=Langevin(steps=0, start=lambda n, c: x, denoise=0.5))
+    model.noise.fill_(0.5)
+    draws = model.sample(11, sampler=Langevin(steps=0, start=lambda n, c: x))
     torch.testing.assert_close(draws, 0.75 * x)
+    draws = model.sample(11, sampler=Langevin(steps=0, start=lambda n, c: x, denoise=False))
+    torch.testing.assert_close(draws, x)
 
 
 def test_draws_start_from_the_persistent_chains() -> None:

@@ -36,7 +36,7 @@ class EnergyModel(Program):
 
     ``log_prob`` is −E(x), kind unnormalised; ``score`` is exact. By default the model is one of data under Gaussian
     noise, which ``fit`` adds and the last step of ``sample`` takes off; ``objective=ContrastiveDivergence(noise=0.0)``
-    and ``sampler=Langevin(denoise=0.0)`` do without. As the prior of another program it is trained jointly: its
+    and ``sampler=Langevin(denoise=False)`` do without. As the prior of another program it is trained jointly: its
     ``surrogate`` is −E(x) + mean E(y), y the ends of its own persistent chains. For a long joint training give it a
     bounded energy, ``energy=Tilt(D)``: the default's wells can grow so steep that chains run away.
 
@@ -63,6 +63,7 @@ class EnergyModel(Program):
     recipe: ClassVar[Recipe] = Recipe(steps=3000, lr=1e-3, schedule=Cosine(warmup=100, final=0.05), ema=0.995)
     loc: Tensor
     length: Tensor
+    noise: Tensor
 
     def __init__(
         self,
@@ -72,9 +73,11 @@ class EnergyModel(Program):
         hidden: Sequence[int] = (256, 256),
         context: int = 0,
         chains: int = 128,
-        negatives: ContrastiveDivergence = ContrastiveDivergence(steps=5, step_size=0.03),
-        objective: Objective = ContrastiveDivergence(steps=5, step_size=0.04, noise=NOISE, weight_decay=0.0),
-        sampler: Sampler = Langevin(steps=300, step_size=0.04, denoise=NOISE),
+        negatives: ContrastiveDivergence = ContrastiveDivergence(steps=5, step_size=0.04, adjusted=True),
+        objective: Objective = ContrastiveDivergence(
+            steps=5, step_size=0.04, adjusted=True, noise=NOISE, weight_decay=0.0
+        ),
+        sampler: Sampler = Langevin(steps=300, step_size=0.04, adjusted=True),
     ) -> None:
         if features < 1:
             raise ArgumentError(program="EnergyModel", site="features", got=features, expected="≥ 1")
@@ -87,6 +90,7 @@ class EnergyModel(Program):
         self.chains = ReplayBuffer(chains, (features,), context)
         self.register_buffer("loc", torch.zeros(features))
         self.register_buffer("length", torch.ones(1))
+        self.register_buffer("noise", torch.zeros(1))
 
     def potential(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return E(x, c) in nats, shape (...) for x (..., D).

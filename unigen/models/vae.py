@@ -125,7 +125,7 @@ def linear_vae(features: int, latents: int) -> VAE:
 
     At the optimum of its ELBO it is PPCA (Lucas et al., Don't blame the ELBO!, 2019).
     """
-    decoder = MLP(latents, features, hidden=())
+    vae = VAE(features, latents, hidden=(), likelihood=Gaussian("learned"))
     with torch.no_grad():
-        decoder.layers[-1].weight.mul_(0.1)  # pyright: ignore[reportCallIssue]
-    return VAE(features, latents, hidden=(), decoder=decoder, likelihood=Gaussian(scale="learned"))
+        vae.decoder.get_parameter("layers.0.weight").mul_(0.1)
+    return vae

@@ -25,10 +25,11 @@ from unigen.program import Program
 
 @runtime_checkable
 class HasChains(Protocol):
-    """A program that holds persistent chains of its own, and the length by which steps are measured."""
+    """A program with persistent chains of its own, the length by which steps are measured, and a note of the noise."""
 
     chains: ReplayBuffer
     length: Tensor
+    noise: Tensor
 
 
 def minus_log_p(program: Program, x: Tensor, context: Tensor | None) -> Tensor:
@@ -50,6 +51,8 @@ class ContrastiveLoss(ProgramLoss):
         self.replay: ReplayBuffer | None = None
         if options.persistent and not isinstance(program, HasChains):
             self.replay = ReplayBuffer(options.chains, program.event_shape, program.context_features)
+        if isinstance(program, HasChains):
+            program.noise.fill_(options.noise)  # so that draws can be freed of it
 
     def negatives(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return the ends of the chains and their contexts; persistent chains move on when training."""

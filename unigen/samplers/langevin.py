@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from unigen.dynamics.langevin import check_langevin, energy_and_gradient, langevin, metropolis_langevin
-from unigen.errors import ArgumentError, ShapeError, UnsupportedQueryError
+from unigen.errors import ShapeError, UnsupportedQueryError
 from unigen.logprob import Kind
 from unigen.program import Program
 from unigen.samplers.sampler import Sampler
@@ -37,9 +37,9 @@ class Langevin(Sampler):
             ``start(n, context)`` if it has one (an EnergyModel's persistent chains), else N(0, I).
         temperature: T; 1 draws from the density itself, less sharpens, more flattens.
         adjusted: Accept or reject each step (MALA), which removes the bias of a finite h.
-        denoise: σ, in the same length, of the Gaussian noise that was added to the data in training: draws end with
-            Tweedie's estimate x + σ² ∇log p(x) of the noiseless x. They are then no draws of p, whose noise they
-            lack; 0 leaves them as they are.
+        denoise: Take off the Gaussian noise under which the program was trained, if it has noted any (``noise``, σ in
+            units of its length): draws end with Tweedie's estimate x + σ² ∇log p(x) of the noiseless x, and are then
+            no draws of p, whose noise they lack.
 
     Raises:
         ArgumentError: A setting is out of range.
@@ -56,11 +56,9 @@ class Langevin(Sampler):
         start: Start | None = None,
         temperature: float = 1.0,
         adjusted: bool = False,
-        denoise: float = 0.0,
+        denoise: bool = True,
     ) -> None:
         check_langevin(steps, step_size, temperature)
-        if not denoise >= 0:
-            raise ArgumentError(program="Langevin", site="denoise", got=denoise, expected="≥ 0")
         self.steps, self.step_size, self.start = steps, step_size, start
         self.temperature, self.adjusted, self.denoise = temperature, adjusted, denoise
 
@@ -85,7 +83,10 @@ class Langevin(Sampler):
         unit = getattr(program, "length", 1.0) ** 2
         options = {"steps": self.steps, "step_size": self.step_size * unit, "temperature": self.temperature}
         x = metropolis_langevin(energy, x, **options)[0] if self.adjusted else langevin(energy, x, **options)
-        return x - self.denoise**2 * unit * energy_and_gradient(energy, x)[1] if self.denoise else x
+        noise = getattr(program, "noise", None)
+        if noise is None or not self.denoise:
+            return x
+        return x - noise.square() * unit * energy_and_gradient(energy, x)[1]
 
     def _starts(self, program: Program, n: int, context: Tensor | None) -> Tensor:
         if self.start is not None:
