@@ -82,6 +82,12 @@ def _folder(out: Path) -> Iterator[None]:
         raise
 
 
+def _held_out(program: Any, fraction: float, rows: int) -> int:
+    """Return how many rows choose the best step: none in a game, which has no validation loss."""
+    game = program.objective is not None and len(program.objective.players(program)) > 1
+    return 0 if game else int(fraction * rows)
+
+
 @app.command()
 @guarded
 def fit(
@@ -122,15 +128,11 @@ def fit(
         )
     x = as_tensor(read_table(data), family).to(torch.get_default_dtype())
     x = x.reshape(x.shape[0], -1)
-    options = _options(set or [])
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        program = _construct(family, x.shape[1], options)
+        program = _construct(family, x.shape[1], _options(set or []))
         order = torch.randperm(x.shape[0])
-    held = int(validation * x.shape[0])
-    game = program.objective is not None and len(program.objective.players(program)) > 1
-    if game:  # it has no validation loss: nothing is held out
-        held = 0
+    held = _held_out(program, validation, x.shape[0])
     kept = x[order[:held]] if held else None
     program.check_batch(x)
     with _folder(out):

@@ -161,6 +161,7 @@ def from_functions(
         SiteError: Model and guide disagree, or there is no site ``x`` in a plate ``data``.
 
     Example:
+        >>> import pyro
         >>> import pyro.distributions as dist
         >>> def model(x=None, n=1):
         ...     loc = pyro.param("loc", torch.zeros(2))
