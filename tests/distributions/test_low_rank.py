@@ -8,7 +8,7 @@ import torch
 from pyro import distributions as dist
 
 from tests import problems
-from unigen.distributions.low_rank import LowRankNormal, linear_gaussian_posterior, principal_axes
+from unigen.distributions.low_rank import LowRankNormal, linear_gaussian_posterior
 
 
 def parts(
@@ -70,13 +70,3 @@ def test_posterior_is_the_conditioned_joint():
     q = linear_gaussian_posterior(w, loc, psi, x)
     assert np.allclose(q.mean, mean, atol=1e-12)
     assert np.allclose(q.covariance_matrix[3], covariance, atol=1e-12)
-
-
-def test_principal_axes_are_numpys():
-    x = torch.randn(40, 4) * torch.tensor([3.0, 2.0, 1.0, 0.5]) + 2
-    mean, values, axes = principal_axes(x)
-    s = np.cov(x.double().numpy().T, bias=True)
-    assert np.allclose(values, np.sort(np.linalg.eigvalsh(s))[::-1], atol=1e-12)
-    assert np.allclose(s @ axes.numpy(), axes.numpy() * values.numpy(), atol=1e-12)
-    assert np.allclose(mean, x.double().mean(0))
-    assert (axes.gather(0, axes.abs().argmax(0, keepdim=True)) > 0).all()

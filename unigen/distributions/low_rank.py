@@ -52,22 +52,6 @@ def linear_gaussian_posterior(weight: Tensor, mean: Tensor, noise: Tensor, x: Te
     return DenseNormal(loc, scale_tril=torch.linalg.cholesky(covariance))
 
 
-def principal_axes(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (mean (D,), eigenvalues (D,) falling, axes (D, D) in columns) of the covariance of x divided by N.
-
-    Computed in float64; an axis has its entry of largest modulus positive.
-
-    Args:
-        x: Data, shape (N, D).
-    """
-    rows = x.double()
-    mean = rows.mean(0)
-    values, vectors = torch.linalg.eigh((rows - mean).mT @ (rows - mean) / x.shape[0])
-    values, vectors = values.flip(0).clamp_min(0), vectors.flip(1)
-    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
-    return mean, values, vectors * largest.sign()
-
-
 class LowRankNormal(dist.LowRankMultivariateNormal):
     """N(loc, WWᵀ + diag ψ) over vectors; arguments as in torch, the log-density by a sum of squares.
 

@@ -14,7 +14,7 @@ from pyro import distributions as dist
 from torch import Tensor
 
 from unigen.densities.density import Density
-from unigen.distributions.low_rank import principal_axes
+from unigen.distributions.principal import principal_axes
 from unigen.errors import ArgumentError, NoDensityError
 from unigen.logprob import Kind, LogProb
 from unigen.objectives.objective import Objective, Player, ProgramLoss

@@ -14,7 +14,8 @@ from pyro import distributions as dist
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from unigen.distributions.low_rank import LowRankNormal, linear_gaussian_posterior, principal_axes
+from unigen.distributions.low_rank import LowRankNormal, linear_gaussian_posterior
+from unigen.distributions.principal import principal_axes
 from unigen.errors import ArgumentError
 from unigen.objectives.likelihood import ClosedForm
 from unigen.objectives.objective import Objective
