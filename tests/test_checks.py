@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import constraints
 
-from unigen.checks import as_tensor, check_context, check_data
+from unigen.checks import as_tensor, check_context, check_data, check_stored, chunks
 from unigen.errors import ContextError, DTypeError, EmptyDataError, NonFiniteError, ShapeError, SupportError
 
 REAL = constraints.independent(constraints.real, 1)
@@ -115,3 +115,35 @@ def test_context_accepts():
 def test_context_refuses(c, features, error, words):
     with pytest.raises(error, match=words):
         context(c, features)
+
+
+def test_chunks_hold_every_row_once_and_one_at_least():
+    x = torch.arange(60.0).reshape(10, 2, 3)
+    for numbers, rows in ((6, 1), (1, 1), (23, 3), (10**9, 10)):
+        parts = chunks(x, numbers)
+        assert parts[0].shape[0] == rows and torch.equal(torch.cat(parts), x)
+        assert parts[0].data_ptr() == x.data_ptr()
+    assert [len(part) for part in chunks(torch.ones(5), 2)] == [2, 2, 1]
+
+
+@pytest.mark.parametrize(("where", "value", "support", "error", "words"), [
+    (-1, np.nan, REAL, NonFiniteError, "1 non-finite values, the first in example 699999"),
+    (-1, 1.5, UNIT, SupportError, r"values in \[0, 1.5\]"),
+    (-1, 0.5, BITS, DTypeError, "fractional"),
+    (400_000, np.inf, REAL, NonFiniteError, "first in example 400000"),
+])  # fmt: skip
+def test_the_last_of_many_rows_is_looked_at(where, value, support, error, words):
+    x = torch.zeros(700_000, 3)
+    x[where, 1] = value
+    with pytest.raises(error, match=words):
+        check(x, support)
+
+
+def test_files_are_neither_copied_nor_converted(tmp_path):
+    np.arange(12.0).reshape(4, 3).tofile(tmp_path / "x")
+    x = np.memmap(tmp_path / "x", dtype=float, mode="r", shape=(4, 3))
+    rows = check_stored(x, torch.Size((3,)), REAL, torch.float32, "VAE")
+    assert rows.dtype is torch.float64 and rows.data_ptr() == x.ctypes.data
+    assert check(x).dtype is torch.float32
+    with pytest.raises(DTypeError, match=r"dtype >f8"):
+        check(x.astype(">f8"))

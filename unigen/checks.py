@@ -1,7 +1,11 @@
-"""Refuse bad data before any work: rank, feature count, dtype, finiteness, support, context."""
+"""Refuse bad data before any work: rank, feature count, dtype, finiteness, support, context.
+
+Large data are looked at a chunk of rows at a time, so that no temporary is as large as they are.
+"""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,13 +15,20 @@ from torch.distributions.constraints import Constraint
 
 from unigen.errors import ContextError, DTypeError, EmptyDataError, NonFiniteError, ShapeError, SupportError
 
+CHUNK = 2**19  # numbers looked at together
+
+
+def chunks(x: Tensor, numbers: int = CHUNK) -> tuple[Tensor, ...]:
+    """Return views of consecutive rows of x, of about so many numbers each and of one row at least."""
+    return x.split(max(1, numbers // max(1, x.shape[1:].numel())))
+
 
 def as_tensor(
     x: Any,
     program: str,
     site: str = "x",
 ) -> Tensor:
-    """Return a tensor for a tensor, NumPy array, or nested list of numbers.
+    """Return a tensor for a tensor, NumPy array (sharing its memory or file), or nested list of numbers.
 
     Raises:
         DTypeError: Anything else.
@@ -28,8 +39,10 @@ def as_tensor(
         x = x.to_numpy()
     if isinstance(x, (list, tuple)):
         x = np.asarray(x)
-    if isinstance(x, np.ndarray) and x.dtype.kind in "fiub":
-        return torch.from_numpy(np.ascontiguousarray(x))
+    if isinstance(x, np.ndarray) and x.dtype.kind in "fiub" and x.dtype.isnative:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that the array is read-only: so are data here
+            return torch.from_numpy(np.ascontiguousarray(x))
     got = f"{type(x).__name__} of dtype {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
     raise DTypeError(
         program=program,
@@ -73,6 +86,16 @@ def check_data(
     Raises:
         ShapeError, DTypeError, NonFiniteError, SupportError, EmptyDataError.
     """
+    return check_stored(x, event_shape, support, dtype, program, site).to(dtype)
+
+
+def check_stored(
+    x: object, event_shape: torch.Size, support: Constraint, dtype: torch.dtype, program: str, site: str = "x"
+) -> Tensor:
+    """Return x as a tensor of its own dtype whose rows, converted, are valid, or refuse it.
+
+    Arguments and errors are those of ``check_data``; nothing is copied, so that x may be a file on disk.
+    """
     x = as_tensor(x, program, site)
     _check_shape(x, event_shape, program, site)
     discrete = bool(getattr(support, "is_discrete", False))
@@ -84,17 +107,39 @@ def check_data(
             expected="real numbers (this likelihood is continuous)",
             hint="x.float(), or dequantise counts: ug.Dequantise(levels)(x)",
         )
-    finite = torch.isfinite(x) if x.is_floating_point() else torch.ones_like(x, dtype=torch.bool)
-    if not bool(finite.all()):
-        row = int((~finite).reshape(x.shape[0], -1).any(1).nonzero()[0])
-        raise NonFiniteError(
-            program=program,
-            site=site,
-            got=f"{int((~finite).sum())} non-finite values, the first in example {row}",
-            expected="finite numbers",
-            hint="drop or impute them: x[x.isfinite().flatten(1).all(1)]",
-        )
-    if discrete and x.is_floating_point() and not bool((x == x.round()).all()):
+    with torch.no_grad():
+        if not all(_valid(rows, discrete, support, dtype) for rows in chunks(x)):
+            _check_finite(x, program, site)
+            if discrete:
+                _check_integer(x, program, site)
+            _check_support(x, support, dtype, program, site)
+    return x
+
+
+def _valid(rows: Tensor, discrete: bool, support: Constraint, dtype: torch.dtype) -> bool:
+    """Whether rows pass all that follows; asked first, so that good data are read once."""
+    if not bool(torch.isfinite(rows).all()):
+        return False
+    if discrete and rows.is_floating_point() and not bool((rows == rows.round()).all()):
+        return False
+    return bool(support.check(rows.to(dtype)).all())
+
+
+def _check_finite(x: Tensor, program: str, site: str) -> None:
+    if all(bool(torch.isfinite(rows).all()) for rows in chunks(x)):
+        return
+    bad = torch.cat([(~torch.isfinite(rows)).flatten(1).sum(1) for rows in chunks(x[:, None])])
+    raise NonFiniteError(
+        program=program,
+        site=site,
+        got=f"{int(bad.sum())} non-finite values, the first in example {int(bad.nonzero()[0])}",
+        expected="finite numbers",
+        hint="drop or impute them: x[x.isfinite().flatten(1).all(1)]",
+    )
+
+
+def _check_integer(x: Tensor, program: str, site: str) -> None:
+    if not all(bool((rows == rows.round()).all()) for rows in chunks(x)):
         raise DTypeError(
             program=program,
             site=site,
@@ -102,18 +147,17 @@ def check_data(
             expected="integers (this likelihood is discrete)",
             hint="x.round(), or a continuous likelihood",
         )
-    x = x.to(dtype)
-    inside = support.check(x)
-    if not bool(inside.all()):
-        values = x.detach()
+
+
+def _check_support(x: Tensor, support: Constraint, dtype: torch.dtype, program: str, site: str) -> None:
+    if not all(bool(support.check(rows.to(dtype)).all()) for rows in chunks(x)):
         raise SupportError(
             program=program,
             site=site,
-            got=f"values in [{values.min().item():.6g}, {values.max().item():.6g}]",
+            got=f"values in [{x.min().item():.6g}, {x.max().item():.6g}]",
             expected=f"values in the support {support}",
             hint="rescale the data, or choose a likelihood whose support holds it",
         )
-    return x
 
 
 def check_context(
