@@ -15,6 +15,7 @@ from pyro import distributions as dist
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
+from unigen.distributions.linear_gaussian import check_weights, weighted_covariance
 from unigen.distributions.low_rank import LowRankNormal, linear_gaussian_posterior
 from unigen.errors import ArgumentError, NonFiniteError
 from unigen.objectives.likelihood import EM
@@ -85,23 +86,23 @@ class FactorAnalysis(Program):
         return LowRankNormal(self.mean, self.weight, self.noise)
 
     @torch.no_grad()
-    def em_step(self, x: Tensor) -> None:
+    def em_step(self, x: Tensor, weights: Tensor | None = None) -> None:
         """Replace W by its best value given ψ, then ψ, then μ by the data's mean; in float64.
 
         Args:
             x: All data, shape (N, D).
+            weights: How often each example counts, shape (N,), ≥ 0; once if omitted.
 
         Raises:
-            NonFiniteError: A feature of the data is constant and ``floor`` is 0.
+            NonFiniteError: Bad data, or a feature of the data is constant and ``floor`` is 0.
+            ShapeError, ArgumentError: Bad weights.
         """
-        rows, noise = x.double(), self.noise.double()
-        mean = rows.mean(0)
-        rows = rows - mean
-        variances = rows.square().mean(0)
-        whitened = rows / noise.sqrt()
-        values, vectors = torch.linalg.eigh(whitened.mT @ whitened / x.shape[0])
+        r, noise = check_weights(weights, x.shape[0], self.name), self.noise.double()
+        mean, covariance = weighted_covariance(x, r, self.name)
+        variances, root = covariance.diagonal(), noise.sqrt()
+        values, vectors = torch.linalg.eigh(covariance / root / root[:, None])
         values, vectors = values.flip(0)[: self.latents], vectors.flip(1)[:, : self.latents]
-        weight = noise.sqrt()[:, None] * vectors * (values - 1).clamp_min(0).sqrt()
+        weight = root[:, None] * vectors * (values - 1).clamp_min(0).sqrt()
         noise = (variances - weight.square().sum(1)).clamp_min(self.floor * variances.mean())
         if not bool((noise > 0).all()):
             raise NonFiniteError(

@@ -14,6 +14,7 @@ from pyro import distributions as dist
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
+from unigen.distributions.linear_gaussian import check_weights, moments
 from unigen.distributions.low_rank import LowRankNormal, linear_gaussian_posterior
 from unigen.distributions.principal import principal_axes
 from unigen.errors import ArgumentError
@@ -120,20 +121,19 @@ class PPCA(Program):
         self.write(axes[:, : self.latents] * scale, mean, variance)
 
     @torch.no_grad()
-    def em_step(self, x: Tensor) -> None:
-        """Replace the parameters by those of one EM step: W' = SWA⁻¹, σ'² = tr(S − SWM⁻¹W'ᵀ)/D.
-
-        A = σ²I + M⁻¹WᵀSW, S the sample covariance.
+    def em_step(self, x: Tensor, weights: Tensor | None = None, precision: Tensor | None = None) -> None:
+        """Replace the parameters by those of one EM step, at the data's mean; in float64.
 
         Args:
             x: All data, shape (N, D).
+            weights: How often each example counts, shape (N,), ≥ 0; once if omitted.
+            precision: α of a prior W_di ~ N(0, 1/α_i), shape (q,); none if omitted.
+
+        Raises:
+            NonFiniteError, ShapeError, ArgumentError: Bad data or weights, or data that span at most q dimensions.
         """
-        rows, w, variance = x.double(), self.weight.double(), self.variance.double()
-        mean = rows.mean(0)
-        rows = rows - mean
-        eye = torch.eye(self.latents, dtype=w.dtype, device=w.device)
-        m_inverse = torch.cholesky_inverse(torch.linalg.cholesky(w.mT @ w + variance * eye))
-        sw = rows.mT @ (rows @ w) / x.shape[0]
-        weight = torch.linalg.solve(variance * eye + m_inverse @ w.mT @ sw, sw, left=False)
-        total = rows.square().sum() / x.shape[0]
-        self.write(weight, mean, (total - (sw @ m_inverse * weight).sum()) / self.event_shape[0])
+        r = check_weights(weights, x.shape[0], self.name)
+        statistics = moments(x, r, self.weight, self.variance.expand_as(self.mean), self.name)
+        ridge = None if precision is None else self.variance.double() * precision.double()
+        weight, mean, residual = statistics.maximise(ridge)
+        self.write(weight, mean, residual.sum() / statistics.count.sum())
