@@ -1,6 +1,9 @@
-"""Data sets: ``ug.data.digits()``, and toy distributions in ``unigen.data.toy``."""
+"""Data sets: ``digits`` (bundled), ``mnist``, ``binarised_mnist``, ``shakespeare``; toys in ``unigen.data.toy``."""
 
+from unigen.data.binarised_mnist import binarised_mnist
 from unigen.data.dataset import Dataset
 from unigen.data.digits import digits
+from unigen.data.mnist import mnist
+from unigen.data.text import shakespeare
 
-__all__ = ["Dataset", "digits"]
+__all__ = ["Dataset", "binarised_mnist", "digits", "mnist", "shakespeare"]
