@@ -79,10 +79,14 @@ def binarised_mnist(data_dir: str | Path | None = None, *, dtype: torch.dtype | 
         'binarized_mnist/binarized_mnist_train.amat.mat'
     """
     dtype = dtype or torch.get_default_dtype()
-    splits = {name: read_matlab(fetch(file, data_dir), "X", 784).to(dtype) for name, file in FILES.items()}
+    train, validation, test = (
+        read_matlab(fetch(FILES[name], data_dir), "X", 784).to(dtype) for name in SPLITS
+    )
     return Dataset(
         name="binarised MNIST",
-        **splits,
+        train=train,
+        validation=validation,
+        test=test,
         image_shape=(28, 28),
         source="MNIST (LeCun & Cortes), fixed binarisation of Larochelle",
     )
