@@ -43,17 +43,6 @@ def test_every_feature_sees_the_whole_context():
     assert (j.abs().sum(1) > 0).all()
 
 
-@pytest.mark.parametrize(("features", "context"), [(1, 0), (1, 2), (6, 0), (6, 2)])
-def test_one_feature_at_a_time_equals_all_at_once(features, context):
-    net = MaskedConditioner(features, 3, context=context, order=range(features - 1, -1, -1)).double()
-    x = torch.randn(2, 7, features, dtype=torch.float64)
-    c = torch.randn(7, context, dtype=torch.float64) if context else None
-    whole = net(x, c)
-    assert whole.shape == (2, 7, features, 3)
-    for i in range(features):
-        torch.testing.assert_close(net.feature(x, c, i), whole[:, :, i], rtol=0, atol=1e-13)
-
-
 def test_gain_scales_the_start():
     torch.manual_seed(0)
     one = MaskedConditioner(4, 2)

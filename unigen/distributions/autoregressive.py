@@ -1,4 +1,4 @@
-"""Autoregressive densities over a masked network: one pass to score, D passes to draw.
+"""Autoregressive densities over a masked network: one pass to score, D small steps to draw.
 
     log p(x | c) = Σ_i log p(x_i | x_{<i}, c)
 
@@ -18,6 +18,7 @@ from torch.distributions import constraints
 from unigen.distributions.conditioners import MaskedConditioner
 from unigen.distributions.flow import check_value
 from unigen.distributions.likelihoods import Gaussian, Likelihood
+from unigen.distributions.masked_sampling import draw_in_order
 from unigen.errors import ArgumentError, UnsupportedQueryError
 from unigen.logprob import Kind
 
@@ -111,15 +112,13 @@ class AutoregressiveDistribution(TorchDistribution):
         return each.sum(-1)
 
     def _draw(self, sample_shape: torch.Size | tuple[int, ...], gradients: bool) -> Tensor:
-        shape = torch.Size(sample_shape) + self.batch_shape + self.event_shape
-        x = torch.zeros(shape, dtype=self.net.dtype, device=self.net.device)
-        column, one = torch.arange(self.net.features, device=x.device), torch.Size()
-        for i in self.net.order:
-            raw = self.net.feature(self.likelihood.encode(x), self.context, i)
-            conditional = self.likelihood.elementwise(raw, one)
-            x_i = conditional.rsample() if gradients else conditional.sample()
-            x = torch.where(column == i, x_i[..., None].to(x.dtype), x)
-        return x
+        shape = torch.Size(sample_shape) + self.batch_shape
+
+        def draw(i: int, raw: Tensor) -> Tensor:
+            conditional = self.likelihood.elementwise(raw, torch.Size())
+            return conditional.rsample() if gradients else conditional.sample()
+
+        return draw_in_order(self.net, shape, self.context, draw, self.likelihood.encode)
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = torch.Size()) -> Tensor:
         """Draw feature after feature, shape (*sample_shape, *batch_shape, D); reals, also for classes."""

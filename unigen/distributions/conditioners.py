@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unigen.distributions.masked_sampling import Ranks
 from unigen.distributions.zuko_adapter import MLP, MaskedMLP
 from unigen.errors import ArgumentError, ContextError
 
@@ -116,6 +116,8 @@ class MaskedConditioner(nn.Module):
         else:
             self.net = MaskedMLP(sees, hidden, activation=activation)  # pyright: ignore[reportArgumentType]
             _shrink(self.net[-1], gain)
+            masks = [layer.get_buffer("mask") for layer in list(self.net)[::2]]
+            self.ranks = Ranks(masks, self.order, inputs, parameters)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -155,17 +157,6 @@ class MaskedConditioner(nn.Module):
         if self.net is None:
             return self.constant.expand(*joined.shape[:-1], 1, self.parameters_per_feature)
         return self.net(joined).unflatten(-1, (self.features, self.parameters_per_feature))
-
-    def feature(self, x: Tensor, context: Tensor | None, i: int) -> Tensor:
-        """Return the parameters of feature i only, shape (..., P); the last layer is evaluated on P rows."""
-        joined = self._join(x, context)
-        if self.net is None:
-            return self.constant.expand(*joined.shape[:-1], self.parameters_per_feature)
-        rows = slice(i * self.parameters_per_feature, (i + 1) * self.parameters_per_feature)
-        *hidden, last = self.net
-        for layer in hidden:
-            joined = layer(joined)
-        return F.linear(joined, (last.mask * last.weight)[rows], last.bias[rows])
 
 
 class PlainConditioner(nn.Module):

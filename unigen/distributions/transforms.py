@@ -1,7 +1,7 @@
 """Bijections from data to noise, z = f(x | c), as modules that build a fresh torch ``Transform`` each call.
 
 Notation: x data (..., D), z noise (..., D), c context (..., C), φ the parameters of one-dimensional maps.
-Every map has a closed-form inverse and an exact log-determinant; an autoregressive inverse takes D passes.
+Every map has a closed-form inverse and an exact log-determinant; an autoregressive inverse takes D small steps.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch.distributions import Transform, constraints
 
 from unigen.distributions.bijection import inverse, value_and_log_det
 from unigen.distributions.conditioners import MaskedConditioner, PlainConditioner
+from unigen.distributions.masked_sampling import draw_in_order
 from unigen.distributions.zuko_adapter import MonotonicAffineTransform, MonotonicRQSTransform
 from unigen.errors import ArgumentError
 
@@ -139,18 +140,19 @@ class UnitSpline(VectorTransform):
 
 
 class Autoregressive(VectorTransform):
-    """z_i = f(x_i; φ_i(x_{<i}, c)): triangular Jacobian, one pass forward, D passes back."""
+    """z_i = f(x_i; φ_i(x_{<i}, c)): triangular Jacobian, one pass forward, D small steps back."""
 
     def __init__(self, net: MaskedConditioner, univariate: Univariate, context: Tensor | None) -> None:
         super().__init__()
         self.net, self.univariate, self.context = net, univariate, context
 
     def _inverse(self, z: Tensor) -> Tensor:
-        x, column = torch.zeros_like(z), torch.arange(self.net.features, device=z.device)
-        for i in self.net.order:
-            x_i = inverse(self.univariate(self.net.feature(x, self.context, i)), z[..., i])
-            x = torch.where(column == i, x_i[..., None], x)
-        return x
+        lead = z.shape[:-1]
+        if self.context is not None:
+            lead = torch.broadcast_shapes(lead, self.context.shape[:-1])
+        return draw_in_order(
+            self.net, lead, self.context, lambda i, phi: inverse(self.univariate(phi), z[..., i])
+        )
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and Σ_i log ∂z_i/∂x_i."""
