@@ -70,7 +70,13 @@ def _check_shape(x: Tensor, event_shape: torch.Size, program: str, site: str) ->
 
 
 def check_data(
-    x: object, event_shape: torch.Size, support: Constraint, dtype: torch.dtype, program: str, site: str = "x"
+    x: object,
+    event_shape: torch.Size,
+    support: Constraint,
+    dtype: torch.dtype,
+    program: str,
+    site: str = "x",
+    option: bool = False,
 ) -> Tensor:
     """Return x as a valid batch of the program's dtype, or refuse it.
 
@@ -78,19 +84,26 @@ def check_data(
         x: Data, shape (N, *event_shape); real data of any float dtype, discrete data of any integer dtype or
             integer-valued reals.
         event_shape: Shape of one example.
-        support: Set on which the density of one example lives.
+        support: Set on which the density of one example lives; with ``allows_missing`` NaN is a missing entry.
         dtype: Floating dtype of the program.
         program: Name used in messages.
         site: Site used in messages.
+        option: Whether the program has an option ``missing=True``, to be named where NaN is refused.
 
     Raises:
         ShapeError, DTypeError, NonFiniteError, SupportError, EmptyDataError.
     """
-    return check_stored(x, event_shape, support, dtype, program, site).to(dtype)
+    return check_stored(x, event_shape, support, dtype, program, site, option).to(dtype)
 
 
 def check_stored(
-    x: object, event_shape: torch.Size, support: Constraint, dtype: torch.dtype, program: str, site: str = "x"
+    x: object,
+    event_shape: torch.Size,
+    support: Constraint,
+    dtype: torch.dtype,
+    program: str,
+    site: str = "x",
+    option: bool = False,
 ) -> Tensor:
     """Return x as a tensor of its own dtype whose rows, converted, are valid, or refuse it.
 
@@ -109,7 +122,7 @@ def check_stored(
         )
     with torch.no_grad():
         if not all(_valid(rows, discrete, support, dtype) for rows in chunks(x)):
-            _check_finite(x, program, site)
+            _check_finite(x, program, site, support, option)
             if discrete:
                 _check_integer(x, program, site)
             _check_support(x, support, dtype, program, site)
@@ -118,28 +131,39 @@ def check_stored(
 
 def _valid(rows: Tensor, discrete: bool, support: Constraint, dtype: torch.dtype) -> bool:
     """Whether rows pass all that follows; asked first, so that good data are read once."""
-    if not bool(torch.isfinite(rows).all()):
+    if not bool(_finite(rows, support).all()):
         return False
-    if discrete and rows.is_floating_point() and not bool((rows == rows.round()).all()):
+    if discrete and rows.is_floating_point() and not bool(_integer(rows).all()):
         return False
     return bool(support.check(rows.to(dtype)).all())
 
 
-def _check_finite(x: Tensor, program: str, site: str) -> None:
-    if all(bool(torch.isfinite(rows).all()) for rows in chunks(x)):
+def _finite(rows: Tensor, support: Constraint) -> Tensor:
+    return ~rows.isinf() if getattr(support, "allows_missing", False) else rows.isfinite()
+
+
+def _integer(rows: Tensor) -> Tensor:
+    return (rows == rows.round()) | rows.isnan()
+
+
+def _check_finite(x: Tensor, program: str, site: str, support: Constraint, option: bool) -> None:
+    if all(bool(_finite(rows, support).all()) for rows in chunks(x)):
         return
-    bad = torch.cat([(~torch.isfinite(rows)).flatten(1).sum(1) for rows in chunks(x[:, None])])
+    bad = torch.cat([(~_finite(rows, support)).flatten(1).sum(1) for rows in chunks(x[:, None])])
+    hint = "drop or impute them: x[x.isfinite().flatten(1).all(1)]"
+    if option:
+        hint += f"; or, where NaN marks a missing entry, {program}(…, missing=True)"
     raise NonFiniteError(
         program=program,
         site=site,
         got=f"{int(bad.sum())} non-finite values, the first in example {int(bad.nonzero()[0])}",
         expected="finite numbers",
-        hint="drop or impute them: x[x.isfinite().flatten(1).all(1)]",
+        hint=hint,
     )
 
 
 def _check_integer(x: Tensor, program: str, site: str) -> None:
-    if not all(bool((rows == rows.round()).all()) for rows in chunks(x)):
+    if not all(bool(_integer(rows).all()) for rows in chunks(x)):
         raise DTypeError(
             program=program,
             site=site,
@@ -154,7 +178,7 @@ def _check_support(x: Tensor, support: Constraint, dtype: torch.dtype, program: 
         raise SupportError(
             program=program,
             site=site,
-            got=f"values in [{x.min().item():.6g}, {x.max().item():.6g}]",
+            got=f"values in [{x[~x.isnan()].min().item():.6g}, {x[~x.isnan()].max().item():.6g}]",
             expected=f"values in the support {support}",
             hint="rescale the data, or choose a likelihood whose support holds it",
         )

@@ -70,6 +70,7 @@ class Program(ProgramModule):
 
     observed: ClassVar[str] = "x"
     recipe: ClassVar[Recipe] = Recipe()
+    missing: bool | None = None  # whether NaN marks a missing entry; None: the family has no such option
     has_posterior: ClassVar[bool] = True  # False: draws only, with no way back from x to z
     fitted: bool
     data_size: int | None
@@ -223,7 +224,9 @@ class Program(ProgramModule):
 
     def check_batch(self, x: object, context: object = None) -> tuple[Tensor, Tensor | None]:
         """Return (x, context) as valid tensors of the program's dtype and device, or raise a typed error."""
-        rows = check_data(x, self.event_shape, self.support, self.dtype, self.name, self.observed)
+        rows = check_data(
+            x, self.event_shape, self.support, self.dtype, self.name, self.observed, self.missing is False
+        )
         c = check_context(context, self.context_features, rows.shape[0], self.dtype, self.name)
         return rows.to(self.device), None if c is None else c.to(self.device)
 
@@ -251,6 +254,20 @@ class Program(ProgramModule):
         if self.has_marginal:
             return labelled(self.marginal(context), self.name)
         return ProgramDistribution(self, context)
+
+    def impute(self, x: object, context: object = None) -> Tensor:
+        """Return x with each missing entry, marked by NaN, replaced by its expectation given the observed ones.
+
+        It is exact where the family knows it, E[x_mis | x_obs]; elsewhere it is that of ``reconstruct``.
+
+        Raises:
+            NonFiniteError: The program takes no missing entries.
+        """
+        rows, c = self.check_batch(x, context)
+        with torch.no_grad():
+            if self.has_marginal and hasattr(marginal := self.marginal(c), "impute"):
+                return marginal.impute(rows)
+            return torch.where(rows.isnan(), self.reconstruct(rows, c), rows)
 
     sample = queries.sample
     log_prob = queries.log_prob

@@ -8,7 +8,7 @@ import torch
 
 from tests import problems
 from unigen.distributions import linear_gaussian
-from unigen.distributions.linear_gaussian import check_weights, moments, weighted_covariance
+from unigen.distributions.linear_gaussian import check_weights, finite_covariance, moments
 from unigen.errors import ArgumentError, NonFiniteError, ShapeError
 from unigen.models.factor_analysis import FactorAnalysis
 from unigen.models.ppca import PPCA
@@ -64,9 +64,9 @@ def test_maximise_is_the_best_regression():
 def test_chunks_change_nothing(monkeypatch):
     x, r = torch.randn(50, 3).double(), torch.rand(50).double()
     w, psi = torch.randn(3, 1).double(), torch.ones(3).double()
-    whole = moments(x, r, w, psi, "PPCA"), weighted_covariance(x, r, "PPCA")[1]
+    whole = moments(x, r, w, psi, "PPCA"), finite_covariance(x, r, "PPCA")[1]
     monkeypatch.setattr(linear_gaussian, "CHUNK", 12)
-    parts = moments(x, r, w, psi, "PPCA"), weighted_covariance(x, r, "PPCA")[1]
+    parts = moments(x, r, w, psi, "PPCA"), finite_covariance(x, r, "PPCA")[1]
     assert torch.allclose(whole[0].second, parts[0].second)
     assert torch.allclose(whole[0].cross, parts[0].cross)
     assert torch.allclose(whole[1], parts[1])

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unigen.checks import chunks
 from unigen.distributions.low_rank import capacitance
+from unigen.distributions.principal import covariance, principal_axes
 from unigen.errors import ArgumentError, NonFiniteError, ShapeError
 
 CHUNK = 2**19  # numbers of x in float64 at a time
@@ -42,6 +44,11 @@ class Moments:
     count: Tensor
     centre: Tensor
 
+    @property
+    def variances(self) -> Tensor:
+        """Variance of each feature over the examples that have it, shape (D,)."""
+        return self.square / self.count - (self.cross[:, -1] / self.count).square()
+
     def maximise(self, ridge: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Return W (D, q), μ (D,) and the expected squared residuals R (D,).
 
@@ -56,6 +63,21 @@ class Moments:
         fitted = (self.second @ b[..., None])[..., 0]
         residual = self.square - 2 * (b * self.cross).sum(1) + (b * fitted).sum(1)
         return b[:, :-1], self.centre + b[:, -1], residual.clamp_min(0)
+
+
+def check_latents(features: int, latents: int, program: str) -> None:
+    """Refuse a number of latents that leaves no direction for the noise.
+
+    Raises:
+        ArgumentError: Not 1 ≤ latents < features.
+    """
+    if not 1 <= latents < features:
+        raise ArgumentError(
+            program=program,
+            site="latents",
+            got=f"{latents} of {features} features",
+            expected="1 ≤ latents < features",
+        )
 
 
 def check_weights(weights: Tensor | None, n: int, program: str) -> Tensor | None:
@@ -80,43 +102,58 @@ def check_weights(weights: Tensor | None, n: int, program: str) -> Tensor | None
     return r
 
 
-def blocks(x: Tensor, weights: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield consecutive rows of x in float64 and their weights, one where there are none."""
-    size = max(1, CHUNK // max(1, x.shape[1]))
+def blocks(x: Tensor, weights: Tensor | None, width: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield consecutive rows of x in float64 and their weights, one where there are none.
+
+    Args:
+        x: Shape (N, D).
+        weights: Shape (N,), or None.
+        width: Numbers that are made of each row; D if omitted.
+    """
+    size = max(1, CHUNK // max(1, width or x.shape[1]))
     for i in range(0, x.shape[0], size):
         rows = x[i : i + size].double()
         yield rows, rows.new_ones(rows.shape[0]) if weights is None else weights[i : i + size]
 
 
-def weighted_mean(x: Tensor, weights: Tensor | None, program: str) -> Tensor:
-    """Return Σ r_n x_n / Σ r_n in float64, shape (D,).
+def check_finite(x: Tensor, program: str) -> None:
+    """Refuse NaN and infinite entries.
 
     Raises:
-        NonFiniteError: x has NaN or infinite entries.
+        NonFiniteError: There are some.
     """
-    total, count = 0.0, 0.0
-    for rows, r in blocks(x, weights):
-        total, count = total + r @ rows, count + r.sum()
-    mean = torch.as_tensor(total / count)
-    if not bool(mean.isfinite().all()):
+    if not all(bool(rows.isfinite().all()) for rows in chunks(x)):
         raise NonFiniteError(
-            program=program, site="x", got="NaN or infinite entries", expected="finite numbers"
+            program=program,
+            site="x",
+            got="NaN or infinite entries",
+            expected="finite numbers",
+            hint="drop or impute them, or EM() with missing=True where NaN marks a missing entry",
         )
-    return mean
 
 
-def weighted_covariance(x: Tensor, weights: Tensor | None, program: str) -> tuple[Tensor, Tensor]:
+def finite_covariance(x: Tensor, weights: Tensor | None, program: str) -> tuple[Tensor, Tensor]:
     """Return the mean (D,) and the covariance (D, D) divided by Σ r_n, in float64.
 
     Raises:
         NonFiniteError: x has NaN or infinite entries.
     """
-    mean = weighted_mean(x, weights, program)
-    total, count = mean.new_zeros(mean.shape[0], mean.shape[0]), 0.0
-    for rows, r in blocks(x, weights):
-        centred = rows - mean
-        total, count = total + centred.mT @ (r[:, None] * centred), count + r.sum()
-    return mean, total / count
+    check_finite(x, program)
+    return covariance(x, weights)
+
+
+def leading_axes(
+    x: Tensor, weights: Tensor | None, count: int, program: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ``principal_axes`` of finite data with checked weights.
+
+    Raises:
+        NonFiniteError: x has NaN or infinite entries.
+        ShapeError, ArgumentError: See ``check_weights``.
+    """
+    r = check_weights(weights, x.shape[0], program)
+    check_finite(x, program)
+    return principal_axes(x, r, count=count)
 
 
 def moments(x: Tensor, weights: Tensor | None, weight: Tensor, noise: Tensor, program: str) -> Moments:
@@ -132,9 +169,12 @@ def moments(x: Tensor, weights: Tensor | None, weight: Tensor, noise: Tensor, pr
     Raises:
         NonFiniteError: x has NaN or infinite entries.
     """
-    mean, w, psi = weighted_mean(x, weights, program), weight.double(), noise.double()
-    covariance = torch.cholesky_inverse(capacitance(w, psi))
-    gain = (w / psi[:, None]) @ covariance
+    check_finite(x, program)
+    w, psi = weight.double(), noise.double()
+    total = sum((r @ rows for rows, r in blocks(x, weights)), torch.zeros_like(psi))
+    mean = total / (x.shape[0] if weights is None else weights.sum())
+    spread = torch.cholesky_inverse(capacitance(w, psi))
+    gain = (w / psi[:, None]) @ spread
     d, q = w.shape
     second, cross, square = w.new_zeros(q + 1, q + 1), w.new_zeros(d, q + 1), w.new_zeros(d)
     count = w.new_zeros(1)
@@ -144,5 +184,5 @@ def moments(x: Tensor, weights: Tensor | None, weight: Tensor, noise: Tensor, pr
         ra = r[:, None] * a
         second, cross = second + ra.mT @ a, cross + centred.mT @ ra
         square, count = square + r @ centred.square(), count + r.sum()
-    second[:q, :q] += count * covariance
+    second[:q, :q] += count * spread
     return Moments(second[None], cross, square, count.expand(d), mean)

@@ -32,10 +32,10 @@ def capacitance(weight: Tensor, noise: Tensor) -> Tensor:
     return torch.linalg.cholesky(whitened.mT @ whitened + eye)
 
 
-def posterior_mean(weight: Tensor, noise: Tensor, centred: Tensor) -> Tensor:
-    """Return m = M⁻¹WᵀΨ⁻¹(x − μ), shape (..., q), for ``centred`` = x − μ of shape (..., D)."""
+def posterior_mean(weight: Tensor, noise: Tensor, centred: Tensor, factor: Tensor) -> Tensor:
+    """Return m = M⁻¹WᵀΨ⁻¹(x − μ), shape (..., q), for ``centred`` = x − μ (..., D) and M's Cholesky factor."""
     projected = (centred / noise)[..., None, :] @ weight
-    return (projected @ torch.cholesky_inverse(capacitance(weight, noise)))[..., 0, :]
+    return (projected @ torch.cholesky_inverse(factor))[..., 0, :]
 
 
 def linear_gaussian_posterior(weight: Tensor, mean: Tensor, noise: Tensor, x: Tensor) -> DenseNormal:
@@ -47,9 +47,9 @@ def linear_gaussian_posterior(weight: Tensor, mean: Tensor, noise: Tensor, x: Te
         noise: ψ, shape (D,).
         x: Data, shape (N, D).
     """
-    covariance = torch.cholesky_inverse(capacitance(weight, noise))
-    loc = posterior_mean(weight, noise, x - mean)
-    return DenseNormal(loc, scale_tril=torch.linalg.cholesky(covariance))
+    factor = capacitance(weight, noise)
+    loc = posterior_mean(weight, noise, x - mean, factor)
+    return DenseNormal(loc, scale_tril=torch.linalg.cholesky(torch.cholesky_inverse(factor)))
 
 
 class LowRankNormal(dist.LowRankMultivariateNormal):
@@ -74,11 +74,9 @@ class LowRankNormal(dist.LowRankMultivariateNormal):
         if self._validate_args:
             self._validate_sample(value)
         weight, noise = self._unbroadcasted_cov_factor, self._unbroadcasted_cov_diag
-        centred = value - self.loc
-        m = posterior_mean(weight, noise, centred)
+        centred, factor = value - self.loc, capacitance(weight, noise)
+        m = posterior_mean(weight, noise, centred, factor)
         residual = (centred - (m[..., None, :] @ weight.mT)[..., 0, :]) / noise.sqrt()
         square = residual.square().sum(-1) + m.square().sum(-1)
-        log_det = 2 * capacitance(weight, noise).diagonal(dim1=-2, dim2=-1).log().sum(-1) + noise.log().sum(
-            -1
-        )
+        log_det = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) + noise.log().sum(-1)
         return -0.5 * (square + log_det + self.event_shape[0] * math.log(2 * math.pi))

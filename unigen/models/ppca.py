@@ -14,11 +14,11 @@ from pyro import distributions as dist
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from unigen.distributions.linear_gaussian import check_weights, moments
-from unigen.distributions.low_rank import LowRankNormal, linear_gaussian_posterior
-from unigen.distributions.principal import principal_axes
+from unigen.distributions.linear_gaussian import check_latents, check_weights, leading_axes
+from unigen.distributions.missing import entries
+from unigen.distributions.partial_low_rank import normal, observed_location, posterior, statistics
 from unigen.errors import ArgumentError
-from unigen.objectives.likelihood import ClosedForm
+from unigen.objectives.likelihood import EM, ClosedForm
 from unigen.objectives.objective import Objective
 from unigen.program import Program
 
@@ -35,6 +35,10 @@ class PPCA(Program):
         features: D, length of x.
         latents: q, length of z; smaller than D.
         objective: How ``fit`` finds the parameters: ``ClosedForm()``, ``EM()``, ``MaximumLikelihood()``, ``ELBO()``.
+        missing: Whether NaN marks a missing entry (missing at random). All that is said of x is then said of its
+            observed entries: ``log_prob`` is their exact marginal, 0 where there are none; the posterior is given
+            them, the prior where there are none; ``impute`` fills in the others. ``EM()`` takes the place of
+            ``ClosedForm()``.
 
     Raises:
         ArgumentError: Not 1 ≤ latents < features.
@@ -49,16 +53,13 @@ class PPCA(Program):
         p(x, z) = p(x | z) p(z);  q(z | x) | exact
     """
 
-    def __init__(self, features: int, latents: int = 2, *, objective: Objective = ClosedForm()) -> None:
-        if not 1 <= latents < features:
-            raise ArgumentError(
-                program="PPCA",
-                site="latents",
-                got=f"{latents} of {features} features",
-                expected="1 ≤ latents < features",
-            )
-        super().__init__((features,), objective=objective)
-        self.latents = latents
+    def __init__(
+        self, features: int, latents: int = 2, *, objective: Objective = ClosedForm(), missing: bool = False
+    ) -> None:
+        check_latents(features, latents, "PPCA")
+        iterate = missing and isinstance(objective, ClosedForm)
+        super().__init__((features,), objective=EM() if iterate else objective)
+        self.latents, self.missing = latents, missing
         self.weight = nn.Parameter(torch.randn(features, latents) / latents**0.5)
         self.mean = nn.Parameter(torch.zeros(features))
         self.log_variance = nn.Parameter(torch.zeros(1))
@@ -73,17 +74,24 @@ class PPCA(Program):
         with self.plate(x, n):
             z = pyro.sample("z", dist.Normal(self.mean.new_zeros(self.latents), 1.0).to_event(1))
             loc = z @ self.weight.mT + self.mean
-            return pyro.sample("x", dist.Normal(loc, self.variance.sqrt()).to_event(1), obs=x)
+            return pyro.sample("x", entries(dist.Normal(loc, self.variance.sqrt()), self.missing), obs=x)
 
     def guide(self, x: Tensor) -> Tensor:
         """Declare p(z | x), which is Gaussian and exact."""
         with self.plate(x):
             noise = self.variance.expand_as(self.mean)
-            return pyro.sample("z", linear_gaussian_posterior(self.weight, self.mean, noise, x))
+            return pyro.sample("z", posterior(self.weight, self.mean, noise, x, self.missing))
 
     def marginal(self, context: Tensor | None = None) -> TorchDistribution:
         """Return p(x) = N(μ, WWᵀ + σ²I)."""
-        return LowRankNormal(self.mean, self.weight, self.variance.expand_as(self.mean))
+        return normal(self.mean, self.weight, self.variance.expand_as(self.mean), self.missing)
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Where entries may be missing, start at the observed means and variances, half of them noise."""
+        if self.missing:
+            mean, variance = observed_location(x, self.name)
+            self.write(self.weight * (variance / 2).sqrt()[:, None], mean, variance.mean() / 2)
 
     @torch.no_grad()
     def write(self, weight: Tensor, mean: Tensor, variance: Tensor) -> None:
@@ -106,19 +114,19 @@ class PPCA(Program):
         self.log_variance.copy_(variance.reshape(1).log())
 
     @torch.no_grad()
-    def solve(self, x: Tensor) -> None:
+    def solve(self, x: Tensor, weights: Tensor | None = None) -> None:
         """Set the parameters to their maximum-likelihood values, computed in float64.
 
         Args:
-            x: Data, shape (N, D).
+            x: Data, shape (N, D), complete.
+            weights: How often each example counts, shape (N,), ≥ 0; once if omitted.
 
         Raises:
-            ArgumentError: The data span at most q dimensions.
+            NonFiniteError, ShapeError, ArgumentError: Bad data or weights, or data that span at most q dimensions.
         """
-        mean, values, axes = principal_axes(x)
+        mean, values, axes = leading_axes(x, weights, self.latents, self.name)
         variance = values[self.latents :].mean()
-        scale = (values[: self.latents] - variance).clamp_min(0).sqrt()
-        self.write(axes[:, : self.latents] * scale, mean, variance)
+        self.write(axes * (values[: self.latents] - variance).clamp_min(0).sqrt(), mean, variance)
 
     @torch.no_grad()
     def em_step(self, x: Tensor, weights: Tensor | None = None, precision: Tensor | None = None) -> None:
@@ -133,7 +141,8 @@ class PPCA(Program):
             NonFiniteError, ShapeError, ArgumentError: Bad data or weights, or data that span at most q dimensions.
         """
         r = check_weights(weights, x.shape[0], self.name)
-        statistics = moments(x, r, self.weight, self.variance.expand_as(self.mean), self.name)
+        noise = self.variance.expand_as(self.mean)
+        found = statistics(x, r, self.weight, self.mean, noise, self.missing, self.name)
         ridge = None if precision is None else self.variance.double() * precision.double()
-        weight, mean, residual = statistics.maximise(ridge)
-        self.write(weight, mean, residual.sum() / statistics.count.sum())
+        weight, mean, residual = found.maximise(ridge)
+        self.write(weight, mean, residual.sum() / found.count.sum())
