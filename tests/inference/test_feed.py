@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
@@ -9,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from tests.programs import Conditional
 from unigen.data.digits import digits
 from unigen.errors import ArgumentError, ContextError, EmptyDataError, NonFiniteError, ShapeError
+from unigen.inference import feed as feed_module
 from unigen.inference.feed import Feed, split_pair
 from unigen.models.ppca import PPCA
 
@@ -104,3 +108,45 @@ def test_pairs():
 def test_bad_data_are_refused_before_any_work(data, size, error):
     with pytest.raises(error):
         Feed(PPCA(3, 1), data, size)
+
+
+def stored(x: torch.Tensor, folder: Path, dtype: str = "float64") -> np.memmap:
+    x.numpy().astype(dtype).tofile(folder / "x")
+    return np.memmap(folder / "x", dtype=dtype, mode="r", shape=tuple(x.shape))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_a_file_stays_in_its_file_and_gives_the_batches_of_memory(tmp_path, dtype):
+    file = stored(X, tmp_path, dtype)
+    feed, memory = Feed(PPCA(3, 1), file, 4), Feed(PPCA(3, 1), X, 4)
+    assert feed.source()[0].data_ptr() == file.ctypes.data and str(feed.source()[0].dtype) == f"torch.{dtype}"
+    assert torch.equal(feed.everything()[0], X) and feed.everything()[0].dtype is torch.float32
+    torch.manual_seed(1)
+    one = epoch(feed)
+    torch.manual_seed(1)
+    assert torch.equal(one, epoch(memory)) and one.dtype is torch.float32
+    assert torch.equal(torch.cat([x for x, _ in feed.chunks(3)]), X)
+
+
+def test_a_file_with_contexts(tmp_path):
+    feed = Feed(Conditional(), (stored(X[:, :2], tmp_path), X + 100), 4)
+    for rows, contexts in [feed.next(), feed.source(), feed.start(), *feed.chunks(3)]:
+        assert torch.equal(contexts[:, :2], rows + 100)
+    with pytest.raises(ContextError):
+        Feed(PPCA(3, 1), (stored(X, tmp_path), X), 4)
+
+
+def test_starting_values_come_from_some_rows_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(feed_module, "START", 12)
+    rows, _ = Feed(PPCA(3, 1), stored(X, tmp_path), 4).start()
+    assert rows.shape == (4, 3) and all((row == X).all(1).any() for row in rows)
+    assert rows[:, 0].unique().numel() == 4
+    assert Feed(PPCA(3, 1), X, 4).start()[0].shape == (10, 3)
+
+
+@pytest.mark.parametrize(("change", "error"), [
+    (lambda x: x[:, :2], ShapeError), (lambda x: x[:0], EmptyDataError), (lambda x: x / 0, NonFiniteError),
+])  # fmt: skip
+def test_a_bad_file_is_refused(tmp_path, change, error):
+    with np.errstate(all="ignore"), pytest.raises(error):
+        Feed(PPCA(3, 1), change(stored(X, tmp_path)), 4)

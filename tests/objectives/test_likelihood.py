@@ -11,7 +11,7 @@ from unigen.errors import NoDensityError
 from unigen.models.factor_analysis import FactorAnalysis
 from unigen.models.ppca import PPCA
 from unigen.models.vae import VAE
-from unigen.objectives.likelihood import EM, ClosedForm, MaximumLikelihood
+from unigen.objectives.likelihood import EM, ClosedForm, MaximumLikelihood, mean_loss
 
 
 def test_gradient_is_that_of_the_density():
@@ -47,3 +47,13 @@ def test_em_updates_fall():
 def test_refuses(objective, program, words):
     with pytest.raises(NoDensityError, match=words):
         objective.players(program)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_mean_loss_of_many_chunks(dtype):
+    program = Conditional()
+    (player,) = MaximumLikelihood().players(program)
+    x, c = torch.randn(600_001, 2, dtype=dtype), torch.randn(600_001, 3)
+    truth = player.loss(x.float(), c).item()
+    found = mean_loss(player.loss, x, c)
+    assert found.dtype is torch.float64 and found.item() == pytest.approx(truth, rel=1e-5)

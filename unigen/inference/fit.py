@@ -137,7 +137,9 @@ def fit(
     Args:
         program: What is fitted.
         data: Tensor or array (N, *event), a pair (x, context), a unigen ``Dataset`` (fresh dequantisation
-            noise for every batch, its validation split as validation), a torch ``Dataset`` or ``DataLoader``.
+            noise for every batch, its validation split as validation), a torch ``Dataset`` or ``DataLoader``. A
+            ``numpy.memmap`` stays in its file, which closed forms read a chunk of rows at a time and gradient
+            steps a batch at a time, starting values coming from a sample of its rows; EM takes all at once.
         objective: What is minimised: an objective, or an ELBO of ``pyro.infer``; the program's own if omitted.
         steps: Rounds; in each every player takes its steps. Excludes ``epochs``.
         epochs: Passes over the data instead.
@@ -190,7 +192,7 @@ def fit(
         if seed is not None:
             torch.manual_seed(seed)
         if not program.fitted:
-            program.initialise(*feed.everything())
+            program.initialise(*feed.start())
         players = _players(program, chosen)
         held = _validation(program, players, data, validation)
         run = Run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import time
 from collections.abc import Callable
@@ -97,9 +96,9 @@ class Run:
 
     def _go_updates(self, resume: bool) -> None:
         self._resume(resume)
-        x, context = self.feed.everything()
         player = self.players[0]
         assert player.update is not None
+        x, context = self.feed.source() if player.once else self.feed.everything()
         self.record.stopped = "all steps done"
         with progress_bar(1 if player.once else self.recipe.steps, self.program.name, self.progress) as bar:
             while self.step < self.recipe.steps:
@@ -265,13 +264,10 @@ class Run:
         if self.validation is None or not self.players[0].measure:
             return
         loss, total, count = self.players[0].loss, 0.0, 0
-        x, context = self.validation.everything()
-        size = max(self.recipe.batch_size, 256)
-        contexts = itertools.repeat(None) if context is None else context.split(size)
         with self._averaged(), evaluating(self.program), seeded(VALIDATION_SEED, self.program.device):
             loss.eval()
             with torch.no_grad():
-                for rows, c in zip(x.split(size), contexts, strict=False):
+                for rows, c in self.validation.chunks(max(self.recipe.batch_size, 256)):
                     total += float(loss(rows, c)) * rows.shape[0]
                     count += rows.shape[0]
             value = total / count
