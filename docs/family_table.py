@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from unigen.names import family
-from unigen.study.table import FEATURES, all_answers
+from unigen.study.table import all_answers, smallest
 
 HEAD = ("family", "formula", "`fit` minimises", "steps", "`log_prob` is", "by", "`sample` draws by")
 HIERARCHY = "p(x, z_T … z_1) = p(x | z_1) Π p(z_i | z_{i+1}) p(z_T);  q(z_T … z_1 | x)"
@@ -17,7 +17,7 @@ def code(text: str) -> str:
 
 def rows() -> Iterator[tuple[str, ...]]:
     for each in all_answers():
-        program = family(each.name)(features=FEATURES)
+        program = smallest(each.name)
         by = "its marginal" if program.has_marginal else "importance weighting"
         if program.density is not None:
             by = "–" if each.log_prob == "none" else code(type(program.density).__name__)

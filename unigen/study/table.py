@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from unigen.errors import NoDensityError
 from unigen.names import FAMILIES, family
 from unigen.objectives.elbo import ELBO
+from unigen.program import Program
 
 FEATURES = 3
+# of the families whose example is no vector of features
+SMALLEST: dict[str, dict[str, Any]] = {
+    "HiddenMarkov": {"features": 2, "length": 3},
+    "StateSpace": {"features": 2, "length": 3},
+    "DeepMarkov": {"features": 2, "length": 3},
+}
 
 
 @dataclass(frozen=True)
@@ -36,13 +44,22 @@ class Answers:
     sampler: str
 
 
-def answers(name: str) -> Answers:
-    """Return what a family answers, from an instance of three features.
+def smallest(name: str) -> Program:
+    """Return a tiny instance of a family, of three features where an example is a vector.
 
     Raises:
         UnknownNameError: There is no such family.
     """
-    program = family(name)(features=FEATURES)
+    return family(name)(**SMALLEST.get(name, {"features": FEATURES}))
+
+
+def answers(name: str) -> Answers:
+    """Return what a family answers, from a tiny instance.
+
+    Raises:
+        UnknownNameError: There is no such family.
+    """
+    program = smallest(name)
     module, what = FAMILIES[type(program).__name__]
     try:
         kind = str(program.kind)

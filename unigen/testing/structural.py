@@ -189,11 +189,11 @@ def sites(case: Case) -> str:
 
 
 def refusals(case: Case) -> str:
-    """Wrong shapes, NaN, no data and a wrong context are refused by typed errors."""
+    """Wrong shapes, infinities, no data and a wrong context are refused by typed errors."""
     program, (x, c) = case.program, case.rows(3)
     wide = torch.cat([x, x[..., :1]], -1) if x.dim() > 1 else x[:, None]
     bad = [(wide, c, ShapeError), (x[:0], None if c is None else c[:0], EmptyDataError)]
-    bad.append((torch.full_like(x, math.nan), c, NonFiniteError))
+    bad.append((torch.full_like(x, math.inf), c, NonFiniteError))
     bad.append((x, torch.zeros(3, program.context_features + 1), ContextError))
     bad += [] if c is None else [(x, None, ContextError)]
     for rows, context, error in bad:
