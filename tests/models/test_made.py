@@ -21,6 +21,7 @@ from unigen.models.made import MADE
 from unigen.objectives.likelihood import MaximumLikelihood
 from unigen.testing.check import check_program
 
+SEVERAL = ((0, 1, 2), (2, 0, 1), (1, 2, 0))
 HEADS = [Gaussian("network"), Gaussian("learned"), Bernoulli(), Categorical(3), MixtureOfGaussians(2)]
 each_head = pytest.mark.parametrize("head", HEADS, ids=lambda h: f"{type(h).__name__} {h.extra_repr()}")
 
@@ -96,6 +97,85 @@ def test_saved_and_loaded_it_is_the_same(head, tmp_path):
         made.initialise(x)  # standardised inputs belong to the state
     ug.save(made, tmp_path / "made")
     assert torch.equal(ug.load(tmp_path / "made").log_prob(x).value, made.log_prob(x).value)
+
+
+@pytest.mark.parametrize("head", [Gaussian("network"), Bernoulli(), Categorical(3)], ids=str)
+def test_every_law_holds_for_a_mixture_of_orders(head):
+    report = check_program(MADE(2, likelihood=head, hidden=(8,), orders=2, dropout=0.1))
+    assert report["normalised"].held and report["density and draws"].held
+
+
+def test_a_conditional_mixture_of_orders_obeys_the_laws():
+    made = MADE(2, likelihood=Bernoulli(), hidden=(8,), context=2, orders=2)
+    assert check_program(made)["kind"].held and made.formula == "p(x | c)"
+
+
+@pytest.mark.parametrize("head", [Gaussian("network"), Bernoulli()], ids=str)
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_one_step_over_orders_is_one_graph_for_every_batch_size(head, dropout):
+    program = MADE(3, likelihood=head, hidden=(8,), orders=SEVERAL, dropout=dropout)
+    assert traces_with_symbolic_batch(program, program.objective, program.sample(6))
+
+
+def test_compiled_training_over_orders_equals_eager():
+    x = MADE(4, likelihood=Bernoulli(), hidden=(8,)).sample(200, seed=3)
+    losses = []
+    for compiled in (False, True):
+        torch.manual_seed(1)
+        made = MADE(4, likelihood=Bernoulli(), hidden=(8,), orders=3)
+        record = ug.fit(made, x, steps=20, batch_size=32, seed=0, progress=False, compile=compiled)
+        assert record.compiled is compiled
+        losses.append(made.log_prob(x).value)
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-4, atol=1e-4)
+
+
+def test_the_mixture_is_better_than_its_orders_on_average():
+    """A Markov chain: log p is above the mean over orders, and near its entropy, 5 H(0.9) = 1.6254 nats."""
+    flips = (torch.rand(5000, 5) < 0.1).long().cumsum(1)
+    x = torch.cat((torch.zeros(5000, 1, dtype=torch.long), flips % 2), 1).float()
+    made = MADE(6, likelihood=Bernoulli(), hidden=(64,), orders=2)
+    ug.fit(made, x, steps=600, lr=1e-2, batch_size=512, seed=0, progress=False)
+    states = torch.tensor(list(itertools.product((0.0, 1.0), repeat=6)))
+    log_p = made.log_prob(states).value
+    assert abs(float(log_p.exp().sum()) - 1) < 1e-5
+    with torch.no_grad():
+        each = torch.stack([made.eval().marginal().log_prob_given(states, m) for m in range(2)])
+    assert bool((log_p >= each.mean(0) - 1e-5).all())
+    truth = 5 * (0.9 * math.log(0.9) + 0.1 * math.log(0.1))
+    assert truth - 0.1 < float(made.log_prob(x).value.mean()) < truth + 0.1
+
+
+def test_several_orders_are_saved_with_their_masks(tmp_path):
+    for arguments in ({"orders": 3}, {"orders": SEVERAL, "activation": "SiLU", "dropout": 0.1}):
+        made = MADE(3, likelihood=Bernoulli(), hidden=(8,), **arguments)
+        x = made.sample(20)
+        made.initialise(x)
+        ug.save(made, tmp_path / "made")
+        loaded = ug.load(tmp_path / "made")
+        assert torch.equal(loaded.log_prob(x).value, made.log_prob(x).value)
+        assert torch.equal(loaded.sample(5, seed=0), made.sample(5, seed=0))
+
+
+def test_dropout_is_off_outside_training():
+    made = MADE(3, likelihood=Bernoulli(), hidden=(64,), dropout=0.5)
+    x = made.sample(20)
+    assert torch.equal(made.log_prob(x).value, made.log_prob(x).value) and made.training
+    assert not torch.equal(made.marginal().log_prob(x), made.marginal().log_prob(x))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"orders": 0},
+        {"orders": [(0, 1)]},
+        {"orders": 2, "order": (0, 1, 2)},
+        {"dropout": 1.0},
+        {"activation": "Id"},
+    ],
+)
+def test_bad_orders_and_regularisation_are_refused(arguments):
+    with pytest.raises(ArgumentError):
+        MADE(3, hidden=(4,), **arguments)
 
 
 def test_kinds_and_refusals():
