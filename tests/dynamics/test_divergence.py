@@ -42,8 +42,10 @@ def test_exact_divergence_is_the_trace_of_the_brute_force_jacobian(event, chunk)
 def test_quadratic_forms_return_the_field_too():
     f, x = Field((3,)), torch.randn(4, 3, dtype=torch.float64)
     vectors = torch.randn(6, 4, 3, dtype=torch.float64)
-    value, forms = quadratic_forms(f, x, vectors)
+    value, forms, norms = quadratic_forms(f, x, vectors)
     torch.testing.assert_close(value, f(x))
+    rows = torch.einsum("kni,nij->knj", vectors, jacobians(f, x))
+    torch.testing.assert_close(norms, rows.square().sum(-1), rtol=1e-10, atol=1e-10)
     expected = torch.einsum("kni,nij,knj->kn", vectors, jacobians(f, x), vectors)
     torch.testing.assert_close(forms, expected, rtol=1e-10, atol=1e-10)
 

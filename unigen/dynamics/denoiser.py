@@ -19,16 +19,13 @@ from torch import Tensor, nn
 
 from unigen.dynamics.prediction import Prediction, over_events
 from unigen.dynamics.schedule import Schedule
+from unigen.dynamics.sde import ForwardSDE, ProbabilityFlow, TimeField
+from unigen.dynamics.unit_flow import UnitFlow, sum_events
 from unigen.errors import ArgumentError, ShapeError
 
 
-def sum_events(x: Tensor) -> Tensor:
-    """Sum over the event: (N, *event) -> (N,)."""
-    return x.flatten(1).sum(1)
-
-
 @final
-class Denoiser(nn.Module):
+class Denoiser(UnitFlow):
     """Predicts the clean data and the noise in z_t.
 
     Args:
@@ -45,9 +42,6 @@ class Denoiser(nn.Module):
         Kingma et al. 2021, Variational diffusion models.
     """
 
-    loc: Tensor
-    scale: Tensor
-
     def __init__(
         self,
         network: nn.Module,
@@ -56,7 +50,6 @@ class Denoiser(nn.Module):
         event_shape: tuple[int, ...],
         start: float | None = None,
     ) -> None:
-        super().__init__()
         schedule.check_monotone()
         if start is None:
             start = 0.0 if float(schedule.sigma(0.0)) > 0.0 else 1e-3
@@ -69,34 +62,8 @@ class Denoiser(nn.Module):
                 expected="a time in [0, 1) with sigma > 0",
                 hint="start=1e-3",
             )
-        self.network, self.schedule, self.prediction, self.start = network, schedule, prediction, float(start)
-        self.register_buffer("loc", torch.zeros(event_shape))
-        self.register_buffer("scale", torch.ones(event_shape))
-
-    def to_unit(self, x: Tensor) -> Tensor:
-        """u = (x − loc) / scale, (N, *event)."""
-        return (x - self.loc) / self.scale
-
-    def from_unit(self, u: Tensor) -> Tensor:
-        """x = loc + scale u, (N, *event)."""
-        return self.loc + self.scale * u
-
-    def log_volume(self) -> Tensor:
-        """Σ log scale, (), in nats: log p(x) = log p(u) − log_volume."""
-        return torch.log(self.scale).sum()
-
-    @torch.no_grad()
-    def standardise(self, x: Tensor, each: bool = True) -> None:
-        """Take loc and scale from data.
-
-        Args:
-            x: Data, (N, *event).
-            each: One scale a feature; otherwise one for all.
-        """
-        self.loc.copy_(x.mean(0))
-        spread = (x - self.loc).square()
-        spread = spread.mean(0) if each else spread.mean().expand_as(self.scale)
-        self.scale.copy_(spread.sqrt().clamp_min(1e-3 * float(spread.max().sqrt()) + 1e-12))
+        super().__init__(event_shape, start)
+        self.network, self.schedule, self.prediction = network, schedule, prediction
 
     def forward(self, z_t: Tensor, t: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Predict.
@@ -126,6 +93,16 @@ class Denoiser(nn.Module):
     def score(self, t: Tensor, z_t: Tensor, context: Tensor | None = None) -> Tensor:
         """∇ log p_t(z_t) = −eps_hat / sigma_t, (N, *event), as the solvers call it."""
         return -self(z_t, t, context)[1] / self.schedule.sigma(over_events(t, z_t))
+
+    def field(self, context: Tensor | None = None) -> TimeField:
+        """The velocity f z − ½ g² score of the probability flow, a function (t, z)."""
+        return ProbabilityFlow(ForwardSDE(self.schedule), lambda t, z: self.score(t, z, context)).drift
+
+    def log_contraction(self) -> Tensor:
+        """Log alpha_start, ()."""
+        return self.schedule.log_alpha(
+            torch.full((), self.start, dtype=self.loc.dtype, device=self.loc.device)
+        )
 
     def at(self, fraction: Tensor) -> Tensor:
         """Times start + (1 − start) fraction for fractions in [0, 1]."""

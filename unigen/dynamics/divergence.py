@@ -20,8 +20,8 @@ from unigen.errors import ArgumentError, ShapeError
 
 def quadratic_forms(
     f: Callable[[Tensor], Tensor], x: Tensor, vectors: Tensor, chunk: int | None = 16
-) -> tuple[Tensor, Tensor]:
-    """f(x), and vᵀ (∂f/∂x) v for every vector and example.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """f(x), and vᵀ (∂f/∂x) v and ‖vᵀ ∂f/∂x‖² for every vector and example.
 
     Args:
         f: A field that treats examples independently, (N, *event) -> (N, *event).
@@ -30,7 +30,7 @@ def quadratic_forms(
         chunk: Number of vectors handled at once; memory grows with it.
 
     Returns:
-        f(x), (N, *event), and the forms, (K, N).
+        f(x), (N, *event), the forms, (K, N), and the squared norms, (K, N).
 
     Raises:
         ShapeError: f does not keep the shape of x.
@@ -39,15 +39,18 @@ def quadratic_forms(
     if value.shape != x.shape:
         raise ShapeError("a field must keep the shape of x", got=tuple(value.shape), expected=tuple(x.shape))
 
-    def form(v: Tensor) -> Tensor:
+    def form(v: Tensor) -> tuple[Tensor, Tensor]:
         v = v.expand_as(x)
-        return (pull(v)[0] * v).reshape(x.shape[0], -1).sum(-1)
+        row = pull(v)[0]
+        return (row * v).flatten(1).sum(1), row.square().flatten(1).sum(1)
 
-    return value, torch.func.vmap(form, chunk_size=chunk)(vectors)
+    return value, *torch.func.vmap(form, chunk_size=chunk)(vectors)
 
 
 class Divergence(ABC):
     """A way to compute ∇·f; final classes are `ExactDivergence` and `Hutchinson`."""
+
+    chunk: int | None
 
     @abstractmethod
     def vectors(self, x: Tensor) -> Tensor:
@@ -61,8 +64,20 @@ class Divergence(ABC):
         """
 
     @abstractmethod
-    def terms(self, f: Callable[[Tensor], Tensor], x: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """f(x) and one unbiased term for ∇·f a column.
+    def combine(self, forms: Tensor) -> Tensor:
+        """Unbiased terms for a trace from the forms of each vector.
+
+        Args:
+            forms: vᵀ J v, (K, N).
+
+        Returns:
+            Terms, (N, T): T = 1 where exact, T = number of probes otherwise.
+        """
+
+    def parts(
+        self, f: Callable[[Tensor], Tensor], x: Tensor, vectors: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """f(x), one unbiased term for ∇·f a column, and ‖∂f/∂x‖²_F.
 
         Args:
             f: The field, (N, *event) -> (N, *event).
@@ -70,8 +85,15 @@ class Divergence(ABC):
             vectors: What `vectors` returned.
 
         Returns:
-            f(x), (N, *event), and terms, (N, T): T = 1 where exact, T = number of probes otherwise.
+            f(x), (N, *event), terms, (N, T), and the squared Frobenius norm of the Jacobian, (N,), or an unbiased
+            estimate of it.
         """
+        value, forms, norms = quadratic_forms(f, x, vectors, self.chunk)
+        return value, self.combine(forms), self.combine(norms).mean(1)
+
+    def terms(self, f: Callable[[Tensor], Tensor], x: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """f(x), (N, *event), and one unbiased term for ∇·f a column, (N, T), as `parts`."""
+        return self.parts(f, x, vectors)[:2]
 
     def estimate(self, terms: Tensor) -> tuple[Tensor, Tensor | None]:
         """Mean over terms and its standard error.
@@ -123,10 +145,9 @@ class ExactDivergence(Divergence):
         dims = math.prod(x.shape[1:])
         return torch.eye(dims, dtype=x.dtype, device=x.device).reshape(dims, 1, *x.shape[1:])
 
-    def terms(self, f: Callable[[Tensor], Tensor], x: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """f(x) and the trace, (N, 1)."""
-        value, forms = quadratic_forms(f, x, vectors, self.chunk)
-        return value, forms.sum(0).unsqueeze(1)
+    def combine(self, forms: Tensor) -> Tensor:
+        """The trace, (N, 1)."""
+        return forms.sum(0).unsqueeze(1)
 
     def __repr__(self) -> str:
         """The call that builds it."""
@@ -168,10 +189,9 @@ class Hutchinson(Divergence):
             return torch.randn(size, dtype=x.dtype, device=x.device, generator=self.generator)
         return torch.randint(0, 2, size, device=x.device, generator=self.generator).to(x.dtype) * 2.0 - 1.0
 
-    def terms(self, f: Callable[[Tensor], Tensor], x: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """f(x) and one quadratic form a probe, (N, K)."""
-        value, forms = quadratic_forms(f, x, vectors, self.chunk)
-        return value, forms.t()
+    def combine(self, forms: Tensor) -> Tensor:
+        """One quadratic form a probe, (N, K)."""
+        return forms.t()
 
     def __repr__(self) -> str:
         """The call that builds it."""

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 import torchdiffeq
 import torchsde
-from torch import Tensor, nn
+from torch import Tensor
 
 from unigen.dynamics.brownian import FreshIncrements
+from unigen.dynamics.evaluations import Counted, Evaluations
 from unigen.dynamics.stepping import Clock, Field, NoiseField, Stepped
 from unigen.errors import ArgumentError, DivergedError, DTypeError, EmptyDataError
 
@@ -149,20 +150,6 @@ class ODESolution:
     evaluations: int
 
 
-class _Counted(nn.Module):
-    """A right-hand side that counts its calls and is never asked for a time outside the interval."""
-
-    def __init__(self, f: Callable[[Tensor, Any], Any], times: Tensor) -> None:
-        super().__init__()
-        self.f, self.calls = f, 0
-        self.low, self.high = times.min(), times.max()
-
-    def forward(self, t: Tensor, x: Any) -> Any:
-        """dx/dt."""
-        self.calls += 1
-        return self.f(torch.clamp(t, self.low, self.high), x)
-
-
 def integrate_ode(
     f: Callable[[Tensor, Any], Any],
     x: Any,
@@ -175,6 +162,8 @@ def integrate_ode(
     *,
     at: Sequence[float] | None = None,
     adjoint: Sequence[Tensor] | None = None,
+    count: Evaluations | None = None,
+    max_evaluations: int | None = None,
 ) -> ODESolution:
     """Solve dx/dt = f(t, x) from t0 to t1, in either direction.
 
@@ -190,13 +179,15 @@ def integrate_ode(
         options: Options of the method.
         at: Times from t0 to t1 at which to report the state.
         adjoint: Parameters to differentiate by the adjoint method; otherwise gradients go through the solver's steps.
+        count: Where evaluations are counted, those of the adjoint's backward pass too, once it has run.
+        max_evaluations: Give up after so many in one direction.
 
     Returns:
         The solution: ``value`` like x (with ``at``: a leading dimension over those times), and ``evaluations``.
 
     Raises:
         ArgumentError: The method is unknown, a tolerance is not positive, or the times are equal or not monotone.
-        DivergedError: The step size shrank to nothing, or the state is no longer finite.
+        DivergedError: The step size shrank to nothing, the evaluations ran out, or the state is no longer finite.
 
     Example:
         >>> solution = integrate_ode(lambda t, x: -x, torch.ones(1, dtype=torch.float64), 0.0, 1.0, 1e-9, 1e-9)
@@ -209,7 +200,9 @@ def integrate_ode(
         raise ArgumentError("tolerances must be positive", got=f"rtol={rtol}, atol={atol}", expected="> 0")
     state = x[0] if isinstance(x, tuple) else x
     times = _grid((t0, t1) if at is None else at, state)
-    counted = _Counted(f, times)
+    count = Evaluations() if count is None else count
+    count.begin()
+    counted = Counted(f, times, count, max_evaluations)
     # An adaptive method would step past the end and interpolate back: make it stop at every time asked for.
     options = {"step_t": times, **(options or {})} if method in _ADAPTIVE else options
     settings: dict[str, Any] = {"rtol": rtol, "atol": atol, "method": method, "options": options}
@@ -217,9 +210,14 @@ def integrate_ode(
         if adjoint is None:
             path = torchdiffeq.odeint(counted, x, times, **settings)
         else:
-            path = torchdiffeq.odeint_adjoint(counted, x, times, adjoint_params=tuple(adjoint), **settings)
+            # The integrals of the parameters' gradients feed nothing back: they need not control the step size.
+            back = {**options, "norm": "seminorm"} if options is not None and method in _ADAPTIVE else options
+            path = torchdiffeq.odeint_adjoint(
+                counted, x, times, adjoint_params=tuple(adjoint), adjoint_options=back, **settings
+            )
     except AssertionError as error:
         raise DivergedError(f"the solver gave up: {error}", hint="larger tolerances, or float64") from error
+    counted.backward_pass = True  # whatever calls the right-hand side from now on is the adjoint
     last = (lambda part: part[-1]) if at is None else (lambda part: part)
     value = tuple(last(part) for part in path) if isinstance(path, tuple) else last(path)
-    return ODESolution(value, counted.calls)
+    return ODESolution(value, count.forward)
