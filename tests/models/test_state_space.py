@@ -101,7 +101,7 @@ def test_training_finds_the_truth():
 
 @pytest.mark.parametrize("family", ["StateSpace", "HiddenMarkov", "DeepMarkov"])
 def test_the_training_step_of_sequences_traces(family):
-    """The traced step, run without a compiler, moves the parameters as the eager one does, at another batch size too."""
+    """The traced step, run without a compiler, moves parameters as the eager one does, at other batch sizes too."""
     x, ends = StateSpace(D, 3, K).sample(64), []
     for traced in (False, True):
         torch.manual_seed(1)
