@@ -147,3 +147,15 @@ def test_files_are_neither_copied_nor_converted(tmp_path):
     assert check(x).dtype is torch.float32
     with pytest.raises(DTypeError, match=r"dtype >f8"):
         check(x.astype(">f8"))
+
+
+def test_finite_numbers_whose_sum_is_not():
+    x = torch.full((3, 3), 3e38)
+    assert check(x) is x
+    assert check(torch.full((3, 3), 6e4).half()).isfinite().all()
+    x[1, 1] = np.inf
+    with pytest.raises(NonFiniteError, match="1 non-finite values, the first in example 1"):
+        check(x)
+    x[1, 2] = -np.inf
+    with pytest.raises(NonFiniteError, match="2 non-finite"):
+        check(x)

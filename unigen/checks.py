@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
 from unigen.errors import ContextError, DTypeError, EmptyDataError, NonFiniteError, ShapeError, SupportError
@@ -131,11 +132,18 @@ def check_stored(
 
 def _valid(rows: Tensor, discrete: bool, support: Constraint, dtype: torch.dtype) -> bool:
     """Whether rows pass all that follows; asked first, so that good data are read once."""
-    if not bool(_finite(rows, support).all()):
+    if bool(rows.sum().isfinite()):  # so are its terms; this is ten times as fast as asking each
+        if _base(support) is constraints.real:
+            return True
+    elif not bool(_finite(rows, support).all()):
         return False
     if discrete and rows.is_floating_point() and not bool(_integer(rows).all()):
         return False
     return bool(support.check(rows.to(dtype)).all())
+
+
+def _base(support: Constraint) -> Constraint:
+    return _base(support.base_constraint) if isinstance(support, constraints.independent) else support
 
 
 def _finite(rows: Tensor, support: Constraint) -> Tensor:
