@@ -148,4 +148,4 @@ def test_one_player_trains_everything():
     assert {id(p) for p in player.parameters.values()} == {id(p) for p in vae.parameters()}
     player.loss(torch.randn(4, 3)).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in vae.parameters())
-    assert repr(ELBO(beta=2.0)) == "ELBO(samples=1, analytic=True, beta=2.0)"
+    assert repr(ELBO(beta=2.0)) == "ELBO(samples=1, analytic=True, beta=2.0, enumerate=False)"

@@ -13,6 +13,20 @@ from unigen.errors import ArgumentError
 COVARIANCES = ("full", "tied", "diagonal")
 
 
+def check_options(k: int, covariance: str, shrinkage: float, floor: float, program: str) -> None:
+    """Refuse a number of clusters or a regularisation out of range; ``moments`` says what they are.
+
+    Raises:
+        ArgumentError: k < 1, another word for the covariance, or a negative floor or shrinkage.
+    """
+    if k < 1 or covariance not in COVARIANCES:
+        got, expected = f"{k} components, {covariance!r}", f"at least 1, and one of {COVARIANCES}"
+        raise ArgumentError(program=program, got=got, expected=expected)
+    if not 0 <= floor < 1 or not shrinkage >= 0:
+        got, expected = f"floor={floor}, shrinkage={shrinkage}", "0 ≤ floor < 1 and shrinkage ≥ 0"
+        raise ArgumentError(program=program, got=got, expected=expected)
+
+
 def seed_centres(x: Tensor, k: int) -> Tensor:
     """Return k rows of x: each the best of 2 + log₂ k candidates drawn with probability ∝ squared distance.
 
@@ -60,6 +74,17 @@ def k_means(x: Tensor, k: int, iterations: int = 20) -> Tensor:
     return torch.cdist(x, centres).argmin(1)
 
 
+def soft_clusters(member: Tensor, k: int, share: float) -> Tensor:
+    """Return responsibilities (N, k) of clusters, float64, a share of every example spread over all clusters.
+
+    Args:
+        member: Cluster of each example, shape (N,).
+        k: Number of clusters.
+        share: In [0, 1]; positive, it leaves no cluster without examples.
+    """
+    return (1 - share) * torch.nn.functional.one_hot(member, k).double() + share / k
+
+
 def moments(
     x: Tensor, r: Tensor, covariance: str, shrinkage: float, floor: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -71,7 +96,7 @@ def moments(
 
     Args:
         x: Data, shape (N, D).
-        r: Responsibilities, shape (N, K).
+        r: Responsibilities, shape (N, K); times w_i where example i counts w_i times.
         covariance: "full": (K, D, D) matrices; "tied": (1, D, D), the pooled one; "diagonal": (K, D) variances.
         shrinkage: ν.
         floor: Fraction of v added to the diagonal.
@@ -79,10 +104,11 @@ def moments(
     References:
         Fraley & Raftery, Bayesian regularization for normal mixture estimation, 2007.
     """
-    n, d = x.shape
+    d, w = x.shape[1], r.sum(1)
+    n = w.sum()
     counts = r.sum(0) + 10 * torch.finfo(x.dtype).eps
     means = r.mT @ x / counts[:, None]
-    ridge = floor * x.var(0, correction=0).mean()
+    ridge = floor * (w @ (x - w @ x / n).square() / n).mean()
     centred = [x - mean for mean in means]
     if covariance == "diagonal":
         spread = torch.stack([r[:, k] @ c.square() for k, c in enumerate(centred)]) / counts[:, None]

@@ -3,8 +3,7 @@
     z ~ Categorical(π_1 … π_K),    x | z ~ N(μ_z, Σ_z),    p(x) = Σ_k π_k N(x; μ_k, Σ_k),
     p(z = k | x) = r_k(x) = π_k N(x; μ_k, Σ_k) / p(x)
 
-The EM step computes the responsibilities r and replaces π, μ, Σ by weighted moments (Σ regularised).
-Σ = LLᵀ with L lower triangular and a positive diagonal, stored as its logarithm.
+The EM step replaces π, μ, Σ by moments weighted by r. Σ = LLᵀ, L triangular, its diagonal stored as logarithms.
 """
 
 from __future__ import annotations
@@ -15,9 +14,10 @@ from pyro import distributions as dist
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from unigen.distributions.clusters import COVARIANCES, factorise, k_means, moments
+from unigen.distributions.clusters import check_options, factorise, k_means, moments, soft_clusters
 from unigen.distributions.dense_normal import DenseNormal
-from unigen.errors import ArgumentError, ShapeError
+from unigen.distributions.linear_gaussian import check_weights
+from unigen.errors import ShapeError
 from unigen.objectives.likelihood import EM
 from unigen.objectives.objective import Objective
 from unigen.program import Program
@@ -32,10 +32,10 @@ class GaussianMixture(Program):
         features: D, length of x.
         components: K.
         covariance: ``"full"``, ``"tied"`` (one Σ for all) or ``"diagonal"``.
-        floor: Added to the diagonal of every covariance, as a fraction of the mean variance of the data. Without
-            one a component may collapse onto a point and the likelihood is unbounded.
+        floor: Added to the diagonal of every covariance, as a fraction of the mean variance of the data. With 0 a
+            component may collapse onto a point.
         shrinkage: ν, in examples a feature: each full Σ_k is averaged with the pooled covariance as if νD examples
-            had it (the mode under an inverse-Wishart prior). With 0, and a floor of 0, maximum likelihood.
+            had it (an inverse-Wishart prior). With 0, and a floor of 0, maximum likelihood.
         objective: How ``fit`` finds the parameters; they may also be trained by gradient.
 
     Raises:
@@ -64,17 +64,7 @@ class GaussianMixture(Program):
         shrinkage: float = 0.15,
         objective: Objective = EM(),
     ) -> None:
-        if components < 1 or covariance not in COVARIANCES:
-            got, expected = (
-                f"{components} components, {covariance!r}",
-                f"at least 1, and one of {COVARIANCES}",
-            )
-            raise ArgumentError(program="GaussianMixture", got=got, expected=expected)
-        if not 0 <= floor < 1 or shrinkage < 0:
-            got = f"floor={floor}, shrinkage={shrinkage}"
-            raise ArgumentError(
-                program="GaussianMixture", got=got, expected="0 ≤ floor < 1 and shrinkage ≥ 0"
-            )
+        check_options(components, covariance, shrinkage, floor, "GaussianMixture")
         super().__init__((features,), objective=objective)
         self.components, self.covariance = components, covariance
         self.floor, self.shrinkage = floor, shrinkage
@@ -94,13 +84,15 @@ class GaussianMixture(Program):
 
     def _component(self, index: Tensor | None = None) -> TorchDistribution:
         """Return N(μ_k, Σ_k) for every k, or for the k of an index."""
-        index = None if index is None else index.long()
-        means = self.means if index is None else self.means[index]
-        pick = slice(None) if index is None or self.covariance == "tied" else index
+        means = self.means if index is None else self.means[index.long()]
+        pick = slice(None) if index is None or self.covariance == "tied" else index.long()
         if self.covariance == "diagonal":
             return dist.Normal(means, self.log_scales[pick].exp()).to_event(1)
-        scale_tril = self.scale_tril[pick]
-        return DenseNormal(means, scale_tril=scale_tril.expand(*means.shape, means.shape[-1]))
+        return DenseNormal(means, scale_tril=self.scale_tril[pick].expand(*means.shape, means.shape[-1]))
+
+    def _joint(self, x: Tensor) -> Tensor:
+        """Return log π_k N(x; μ_k, Σ_k) up to a constant, shape (N, K)."""
+        return self._component().log_prob(x[..., None, :]) + self.logits
 
     def model(self, x: Tensor | None = None, n: int = 1) -> Tensor:
         """Declare p(x, z)."""
@@ -110,9 +102,8 @@ class GaussianMixture(Program):
 
     def guide(self, x: Tensor) -> Tensor:
         """Declare p(z | x), the responsibilities, which are exact."""
-        joint = self._component().log_prob(x[..., None, :]) + self.logits
         with self.plate(x):
-            return pyro.sample("z", dist.Categorical(logits=joint))
+            return pyro.sample("z", dist.Categorical(logits=self._joint(x)))
 
     def marginal(self, context: Tensor | None = None) -> TorchDistribution:
         """Return p(x) = Σ_k π_k N(x; μ_k, Σ_k)."""
@@ -125,36 +116,35 @@ class GaussianMixture(Program):
         Raises:
             ShapeError: Fewer examples than components.
         """
-        k = self.components
+        k, got = self.components, f"{x.shape[0]} examples"
         if x.shape[0] < k:
-            raise ShapeError(
-                program=self.name, site="x", got=f"{x.shape[0]} examples", expected=f"at least K = {k}"
-            )
-        rows = x.double()
-        self._maximise(rows, nn.functional.one_hot(k_means(rows, k), k).to(rows.dtype))
+            raise ShapeError(program=self.name, site="x", got=got, expected=f"at least K = {k}")
+        self._maximise(x.double(), soft_clusters(k_means(x.double(), k), k, 0.0))
         self.seeded.fill_(True)
 
     @torch.no_grad()
-    def em_step(self, x: Tensor) -> None:
+    def em_step(self, x: Tensor, weights: Tensor | None = None) -> None:
         """Replace the parameters by the moments of the data weighted by the responsibilities.
 
         Args:
             x: All data, shape (N, D).
+            weights: How often each example counts, shape (N,), ≥ 0; once if omitted.
 
         Raises:
-            ShapeError: Fewer examples than components.
+            ShapeError, ArgumentError: Fewer examples than components, or bad weights.
         """
+        w = check_weights(weights, x.shape[0], self.name)
         if not bool(self.seeded):
             self.initialise(x)
-        joint = self._component().log_prob(x[..., None, :]) + self.logits
-        self._maximise(x.double(), joint.double().softmax(-1))
+        r = self._joint(x).double().softmax(-1)
+        self._maximise(x.double(), r if w is None else r * w[:, None])
 
     def _maximise(self, x: Tensor, r: Tensor) -> None:
         """Write the weights, means and covariances of the data under responsibilities r (N, K)."""
         weights, means, spread = moments(x, r, self.covariance, self.shrinkage, self.floor)
         log_scales, lower = factorise(spread)
-        self.log_scales.copy_(log_scales)
         if self.covariance != "diagonal":
             self.lower.copy_(lower)
+        self.log_scales.copy_(log_scales)
         self.logits.copy_(weights.log())
         self.means.copy_(means)
