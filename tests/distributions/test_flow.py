@@ -13,9 +13,26 @@ from torch.distributions.transforms import AffineTransform, ExpTransform, StickB
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from unigen.distributions.flow import FlowDistribution
-from unigen.distributions.flows import autoregressive_spline, coupling_affine, coupling_spline, masked_affine
 from unigen.errors import ArgumentError, DTypeError, ShapeError, SupportError
 from unigen.logprob import Kind
+from unigen.models.flow import MAF, NSF, RealNVP
+
+
+def coupling_affine(features, **options):
+    return RealNVP(features, **options).flow
+
+
+def coupling_spline(features, **options):
+    return NSF(features, **options).flow
+
+
+def autoregressive_spline(features, **options):
+    return NSF(features, autoregressive=True, **options).flow
+
+
+def masked_affine(features, **options):
+    return MAF(features, **options).flow
+
 
 BUILDERS = [coupling_affine, coupling_spline, autoregressive_spline, masked_affine]
 

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import torch
+from torch.distributions import AbsTransform, ExpTransform
 
-from unigen.distributions.bijection import value_and_log_det
+from unigen.distributions.bijection import inverse, value_and_log_det
 from unigen.distributions.conditioners import MaskedConditioner, PlainConditioner
-from unigen.distributions.flow_steps import AutoregressiveStep, CouplingStep, ElementwiseStep, coupling_mask
+from unigen.distributions.flow_steps import (
+    AutoregressiveStep,
+    CouplingStep,
+    ElementwiseStep,
+    FixedStep,
+    InverseStep,
+    coupling_mask,
+)
 from unigen.distributions.transforms import Affine
 
 
@@ -20,7 +28,7 @@ def test_masks_alternate_then_change_and_are_the_same_for_everyone():
 
 def test_coupling_leaves_a_alone_and_moves_b_by_what_the_network_says():
     mask = torch.tensor([True, False, True, False, False])
-    step = CouplingStep(mask, Affine(), lambda a, b: PlainConditioner(a, b, 2)).double()
+    step = CouplingStep((5,), mask, Affine(), PlainConditioner(2, 3, 2)).double()
     x = torch.randn(6, 5, dtype=torch.float64)
     z, ladj = value_and_log_det(step(), x)
     phi = step.net(x[:, mask])
@@ -41,3 +49,23 @@ def test_elementwise_steps_start_as_the_identity_and_the_quantile():
     x = torch.rand(5, 2)
     assert torch.equal(ElementwiseStep(2, Affine())()(x), x)
     torch.testing.assert_close(ElementwiseStep(2)()(x), torch.special.ndtri(x), rtol=1e-4, atol=1e-5)
+
+
+def test_an_inverse_step_swaps_the_two_ways():
+    step = AutoregressiveStep(MaskedConditioner(4, 2, gain=1.0), Affine()).double()
+    x = torch.randn(6, 4, dtype=torch.float64)
+    there, back = step(), InverseStep(step)()
+    z, ladj = value_and_log_det(back, x)
+    torch.testing.assert_close(there(z), x, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(ladj, -value_and_log_det(there, z)[1], rtol=0, atol=1e-12)
+    assert torch.equal(inverse(back, x), there(x))
+
+
+def test_fixed_steps_sum_the_slopes_over_the_event():
+    x = torch.rand(5, 2, 3) + 0.1
+    f = FixedStep(ExpTransform().inv, (2, 3))()
+    z, ladj = value_and_log_det(f, x)
+    torch.testing.assert_close(z, x.log())
+    torch.testing.assert_close(ladj, -x.log().sum((1, 2)))
+    assert f.domain.event_dim == 2 and bool(f.domain.check(x).all())
+    assert not FixedStep(AbsTransform(), (3,))().bijective

@@ -11,30 +11,36 @@ import torch
 from scipy.stats import chi2
 
 from unigen.distributions.bijection import inverse, value_and_log_det
-from unigen.distributions.flows import (
-    autoregressive_spline,
-    coupling_affine,
-    coupling_spline,
-    masked_affine,
-)
-from unigen.distributions.transforms import Affine
-from unigen.errors import ArgumentError, ContextError
+from unigen.distributions.channel_layers import ActNorm, LULinear, Permutation
+from unigen.distributions.flows import ChangeOfVariables
+from unigen.distributions.layers import Autoregressive, Coupling, Inverse, Logit, assemble, first_layers
+from unigen.distributions.transforms import Additive, Affine, Spline
+from unigen.errors import ContextError
 
 F64 = torch.float64
+LAYERS = {
+    "RealNVP": lambda hidden: [Coupling(Affine(), hidden)],
+    "NICE": lambda hidden: [Coupling(Additive(), hidden)],
+    "NSF coupling": lambda hidden: [Coupling(Spline(8), hidden)],
+    "NSF autoregressive": lambda hidden: [Autoregressive(Spline(8), hidden)],
+    "MAF": lambda hidden: [Autoregressive(Affine(), hidden)],
+    "IAF": lambda hidden: [Inverse(Autoregressive(Affine(), hidden))],
+    "linear": lambda hidden: [ActNorm(), LULinear(), Inverse(Coupling(Spline(4), hidden)), Permutation()],
+}
+each_flow = pytest.mark.parametrize("name", LAYERS)
+each_support = pytest.mark.parametrize("support", ["real", "unit", "logit"])
 
 
-def nice(features, **options):
-    return coupling_affine(features, additive=True, **options)
+def build(name, features, *, support="real", context=0, hidden=(16, 16), transforms=3):
+    first = first_layers(Logit() if support == "logit" else support)
+    return ChangeOfVariables(
+        assemble([*first, *LAYERS[name](hidden) * transforms], (features,), context), context=context
+    )
 
 
-BUILDERS = [coupling_affine, nice, coupling_spline, autoregressive_spline, masked_affine]
-each_builder = pytest.mark.parametrize("build", BUILDERS, ids=lambda b: b.__name__)
-each_support = pytest.mark.parametrize("support", ["real", "unit"])
-
-
-def trained(build, features, *, support="real", context=0, scale=0.1, marginal=0.5, **options):
+def trained(name, features, *, support="real", context=0, scale=0.1, marginal=0.5, **options):
     """A flow away from its start, as training would leave it."""
-    flow = build(features, context=context, support=support, hidden=(16, 16), **options).double()
+    flow = build(name, features, context=context, support=support, **options).double()
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter.add_(scale * torch.randn_like(parameter))
@@ -45,15 +51,15 @@ def trained(build, features, *, support="real", context=0, scale=0.1, marginal=0
 
 def data(n, features, support):
     return (
-        torch.rand(n, features, dtype=F64) if support == "unit" else 2 * torch.randn(n, features, dtype=F64)
+        torch.rand(n, features, dtype=F64) if support != "real" else 2 * torch.randn(n, features, dtype=F64)
     )
 
 
-@each_builder
+@each_flow
 @each_support
 @pytest.mark.parametrize(("features", "context"), [(1, 0), (1, 2), (2, 0), (5, 3)])
-def test_log_det_equals_the_brute_force_jacobian(build, support, features, context):
-    flow = trained(build, features, support=support, context=context)
+def test_log_det_equals_the_brute_force_jacobian(name, support, features, context):
+    flow = trained(name, features, support=support, context=context)
     x = data(20, features, support)
     c = torch.randn(20, context, dtype=F64) if context else None
     _, ladj = value_and_log_det(flow.transform(c), x)
@@ -63,11 +69,11 @@ def test_log_det_equals_the_brute_force_jacobian(build, support, features, conte
         assert abs(float(torch.linalg.slogdet(j)[1] - ladj[i])) < 1e-10
 
 
-@each_builder
+@each_flow
 @each_support
 @pytest.mark.parametrize("features", [1, 5, 16])
-def test_round_trip(build, support, features):
-    flow = trained(build, features, support=support)
+def test_round_trip(name, support, features):
+    flow = trained(name, features, support=support)
     x = data(200, features, support)
     f = flow.transform()
     assert (inverse(f, f(x)) - x).abs().max() < 1e-12
@@ -75,12 +81,13 @@ def test_round_trip(build, support, features):
     x = x.float()
     f = single.transform()
     error = (inverse(f, f(x)) - x).abs()
-    assert error.quantile(0.99) < 1e-5 and error.max() < 1e-4  # 60 seeds: at most 1.4e-5
+    loose = 20 if name == "linear" else 1  # the condition number of its matrices
+    assert error.quantile(0.99) < loose * 1e-5 and error.max() < loose * 1e-4  # 60 seeds: at most 1.4e-5
 
 
-@each_builder
-def test_round_trip_far_out(build):
-    f = trained(build, 4).transform()
+@each_flow
+def test_round_trip_far_out(name):
+    f = trained(name, 4).transform()
     x = 1e4 * torch.randn(100, 4, dtype=F64)
     assert ((inverse(f, f(x)) - x).abs() / x.abs().amax(-1, keepdim=True)).max() < 1e-12
 
@@ -112,37 +119,37 @@ def nodes(flow, support, i, order, split=1):
     return x.flatten(), w.flatten()
 
 
-@each_builder
+@each_flow
 @each_support
 @pytest.mark.parametrize("context", [0, 2])
-def test_integrates_to_one_in_one_dimension(build, support, context):
-    flow = trained(build, 1, support=support, context=context, scale=0.05)
+def test_integrates_to_one_in_one_dimension(name, support, context):
+    flow = trained(name, 1, support=support, context=context, scale=0.05)
     c = torch.randn(1, context, dtype=F64) if context else None
     x, w = nodes(flow, support, 0, 20, split=200)
     assert abs(float((flow(c).log_prob(x[:, None]).exp() * w).sum()) - 1) < 1e-6
 
 
-@each_builder
+@each_flow
 @each_support
-def test_integrates_to_one_in_two_dimensions(build, support):
+def test_integrates_to_one_in_two_dimensions(name, support):
     """The kinks of splines that move with the other feature limit the quadrature, not the density."""
-    flow = trained(build, 2, support=support, scale=0.05, transforms=2, marginal=0.3)
+    flow = trained(name, 2, support=support, scale=0.05, transforms=2, marginal=0.3)
     (x, wx), (y, wy) = (nodes(flow, support, i, 60) for i in (0, 1))
     total = 0.0
     for rows, w in zip(x.split(40), wx.split(40), strict=True):
         value = flow().log_prob(torch.cartesian_prod(rows, y)).exp().reshape(rows.shape[0], -1)
         total += float((value * wy * w[:, None]).sum())
-    assert abs(total - 1) < (1e-4 if "spline" in build.__name__ else 2e-6)
+    assert abs(total - 1) < (2e-6 if name in ("RealNVP", "NICE", "MAF", "IAF") else 1e-4)
 
 
-@each_builder
+@each_flow
 @each_support
-def test_draws_follow_the_density(build, support):
+def test_draws_follow_the_density(name, support):
     """χ² on 12 × 12 cells, 200,000 draws, false-positive rate 10⁻⁷: sees masses that are off by some 3 %."""
-    flow = trained(build, 2, support=support, transforms=2, marginal=0.3)
+    flow = trained(name, 2, support=support, transforms=2, marginal=0.3)
     draws, cells, order = 200_000, 12, 20
     x = flow().sample((draws,))
-    t = torch.special.ndtri(x) if support == "unit" else x
+    t = x if support == "real" else torch.special.ndtri(x)
     far = t.abs().amax() + 2
     grid, index = [], []
     for i in (0, 1):
@@ -165,21 +172,21 @@ def test_draws_follow_the_density(build, support):
     assert statistic < chi2.isf(1e-7, int(keep.sum())) + slack
 
 
-@each_builder
+@each_flow
 @each_support
-def test_gradcheck(build, support):
-    flow = build(3, context=1, hidden=(6,), support=support, transforms=2).double()
-    x = data(2, 3, support).clamp(-3, 0.9 if support == "unit" else 3).requires_grad_(True)
+def test_gradcheck(name, support):
+    flow = build(name, 3, context=1, hidden=(6,), support=support, transforms=2).double()
+    x = data(2, 3, support).clamp(-3, 0.9 if support != "real" else 3).requires_grad_(True)
     c = torch.randn(2, 1, dtype=F64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x, c: flow(c).log_prob(x), (x, c), atol=1e-7, rtol=1e-5)
     z = torch.randn(2, 3, dtype=F64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda z, c: inverse(flow.transform(c), z), (z, c), atol=1e-7, rtol=1e-5)
 
 
-@each_builder
+@each_flow
 @each_support
-def test_gradients_reach_every_parameter(build, support):
-    flow = build(4, context=2, support=support)
+def test_gradients_reach_every_parameter(name, support):
+    flow = build(name, 4, context=2, support=support)
     flow(torch.randn(64, 2)).log_prob(torch.rand(64, 4)).mean().backward()
     for name, parameter in flow.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
@@ -188,7 +195,7 @@ def test_gradients_reach_every_parameter(build, support):
 def test_a_linear_maf_is_the_gaussian_of_its_triangular_matrix():
     """x = L z + m gives z = (x_i − m_i − Σ_j …)/l_ii: the closed-form Gaussian is the oracle."""
     covariance = torch.tensor([[1.4, 0.8], [0.8, 1.2]], dtype=F64)
-    flow = masked_affine(2, transforms=1, hidden=()).double()
+    flow = build("MAF", 2, transforms=1, hidden=()).double()
     step = flow.steps[1].net.net[0]
     lower = torch.linalg.cholesky(covariance).inverse()  # z = lower x
     with torch.no_grad():
@@ -203,24 +210,24 @@ def test_a_linear_maf_is_the_gaussian_of_its_triangular_matrix():
 
 def test_standardise_makes_the_start_a_fitted_diagonal_gaussian():
     x = torch.randn(5000, 3, dtype=F64) * torch.tensor([100.0, 0.01, 1.0]) + torch.tensor([500.0, 0.0, -3.0])
-    flow = masked_affine(3).double()
+    flow = build("MAF", 3).double()
     with torch.no_grad():
         for parameter in flow.steps[1:].parameters():
             parameter.zero_()
-    flow.standardise(x)
+    flow.initialise(x)
     oracle = torch.distributions.Normal(x.mean(0), x.std(0)).log_prob(x).sum(-1)
     torch.testing.assert_close(flow().log_prob(x), oracle, rtol=0, atol=1e-6)
-    flow.standardise(torch.ones(10, 3, dtype=F64))  # constant features do not break it
+    flow.initialise(torch.ones(10, 3, dtype=F64))  # constant features do not break it
     assert flow().log_prob(torch.ones(1, 3, dtype=F64)).isfinite().all()
 
 
 def test_unit_flows_start_near_the_uniform_density():
-    value = coupling_spline(8, support="unit")().log_prob(torch.rand(500, 8))
+    value = build("NSF coupling", 8, support="unit")().log_prob(torch.rand(500, 8))
     assert value.abs().mean() < 0.5
 
 
 def test_a_batch_of_contexts_gives_a_batch_of_densities():
-    flow = coupling_spline(3, context=2)
+    flow = build("NSF coupling", 3, context=2)
     c = torch.randn(5, 2)
     p, x = flow(c), torch.randn(5, 3)
     assert p.batch_shape == (5,) and p.sample((7,)).shape == (7, 5, 3)
@@ -229,20 +236,14 @@ def test_a_batch_of_contexts_gives_a_batch_of_densities():
     assert p.expand((4, 5)).log_prob(x).shape == (4, 5)
 
 
-@pytest.mark.parametrize("options", [{"support": "circle"}, {"transforms": 0}, {"context": -1}, {"bins": 1}])
-def test_bad_options_are_refused(options):
-    with pytest.raises(ArgumentError):
-        coupling_spline(3, **options)
-
-
 @pytest.mark.parametrize(("context", "given"), [(0, torch.zeros(3, 2)), (2, None), (2, torch.zeros(3, 1))])
 def test_contexts_that_do_not_fit_are_refused(context, given):
     with pytest.raises(ContextError):
-        coupling_affine(3, context=context)(given)
+        build("RealNVP", 3, context=context)(given)
 
 
 def test_log_prob_of_noise_is_the_base_density_where_the_flow_is_the_identity():
-    flow = coupling_spline(2)
+    flow = build("NSF coupling", 2)
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter.zero_()

@@ -11,9 +11,39 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from unigen.distributions.masked_sampling import Ranks
+from unigen.distributions.masked_ranks import Ranks
 from unigen.distributions.zuko_adapter import MLP, MaskedMLP
 from unigen.errors import ArgumentError, ContextError
+
+
+def check_width(context: Tensor | None, features: int) -> None:
+    """Refuse a context of another width than ``features``, zero for none.
+
+    Raises:
+        ContextError: A context is missing, unwanted, or of another width.
+    """
+    if (0 if context is None else context.shape[-1]) != features or (context is not None and not features):
+        raise ContextError(
+            site="context",
+            got="no context" if context is None else tuple(context.shape),
+            expected=f"(..., {features})" if features else "none",
+        )
+
+
+def check_sizes(
+    features: int, parameters: int, hidden: Sequence[int], inputs: int = 1, context: int = 0
+) -> None:
+    """Refuse sizes below one, and a context below zero.
+
+    Raises:
+        ArgumentError: There is one.
+    """
+    if min(features, parameters, inputs, *hidden) < 1 or context < 0:
+        raise ArgumentError(
+            site="features, parameters, hidden",
+            got=(features, parameters, tuple(hidden)),
+            expected="sizes ≥ 1",
+        )
 
 
 def join(x: Tensor, context: Tensor | None, features: int, limit: float | None = None) -> Tensor:
@@ -32,14 +62,9 @@ def join(x: Tensor, context: Tensor | None, features: int, limit: float | None =
         ContextError: A context is missing, unwanted, or of another width than C.
     """
     x = x if limit is None else x.clamp(-limit, limit)
+    check_width(context, features)
     if context is None:
-        if features:
-            raise ContextError(site="context", got=None, expected=f"(..., {features})")
         return x
-    if not features or context.shape[-1] != features:
-        raise ContextError(
-            site="context", got=tuple(context.shape), expected=f"(..., {features})" if features else None
-        )
     batch = torch.broadcast_shapes(x.shape[:-1], context.shape[:-1])
     return torch.cat((x.expand(*batch, x.shape[-1]), context.expand(*batch, features)), dim=-1)
 
@@ -91,12 +116,7 @@ class MaskedConditioner(nn.Module):
         limit: float | None = None,
     ) -> None:
         super().__init__()
-        if min(features, parameters, inputs) < 1 or context < 0 or any(width < 1 for width in hidden):
-            raise ArgumentError(
-                site="features, parameters, hidden",
-                got=(features, parameters, tuple(hidden)),
-                expected="sizes ≥ 1",
-            )
+        check_sizes(features, parameters, hidden, inputs, context)
         self.features, self.parameters_per_feature, self.context = features, parameters, context
         self.limit = limit
         self.inputs_per_feature = inputs
@@ -186,6 +206,7 @@ class PlainConditioner(nn.Module):
         limit: float | None = None,
     ) -> None:
         super().__init__()
+        check_sizes(features, parameters, hidden, max(inputs, 1), context)
         self.features, self.parameters_per_feature, self.context = features, parameters, context
         self.limit = limit
         self.net = MLP(inputs + context, features * parameters, hidden, activation=activation)

@@ -28,6 +28,7 @@ class FlowDistribution(TorchDistribution):
         batch_shape: Batch of the whole; by default that of the base. Pass ``context.shape[:-1]``
             where the transform was built from a context.
         support: Set of the data; by default the domain of the transform.
+        name: What messages call it.
         validate_args: Check the values given to ``log_prob``; torch's global setting if None.
 
     Raises:
@@ -54,11 +55,18 @@ class FlowDistribution(TorchDistribution):
         *,
         batch_shape: torch.Size | tuple[int, ...] | None = None,
         support: constraints.Constraint | None = None,
+        name: str = "FlowDistribution",
         validate_args: bool | None = None,
     ) -> None:
         if not transform.bijective:
-            raise ArgumentError(site="transform", got=type(transform).__name__, expected="a bijection")
-        self.transform = transform
+            raise ArgumentError(
+                "this map has no density",
+                program=name,
+                site="transform",
+                got=not_bijective(transform),
+                expected="a bijection",
+            )
+        self.transform, self.name = transform, name
         missing = transform.codomain.event_dim - len(base.event_shape)
         base = base.to_event(missing) if missing > 0 else base
         self.base = base if batch_shape is None else base.expand(torch.Size(batch_shape))
@@ -86,6 +94,7 @@ class FlowDistribution(TorchDistribution):
             self.base,
             batch_shape=batch_shape,
             support=self._support,
+            name=self.name,
             validate_args=self._validate_args,
         )
 
@@ -106,11 +115,20 @@ class FlowDistribution(TorchDistribution):
             DTypeError: The values are integers.
             SupportError: A value lies outside the support (only if validation is on).
         """
-        check_value(self, value, "FlowDistribution")
+        check_value(self, value, self.name)
         z, ladj = value_and_log_det(self.transform, value)
         if self._surplus:
             ladj = ladj.sum(tuple(range(-self._surplus, 0)))
         return self.base.log_prob(z) + ladj
+
+
+def not_bijective(transform: Transform) -> str:
+    """Return the class of the first part that is no bijection."""
+    parts = getattr(transform, "transforms", getattr(transform, "parts", ()))
+    for part in (*parts, *(p for p in (getattr(transform, "inner", None),) if p is not None)):
+        if not part.bijective:
+            return not_bijective(part)
+    return type(transform).__name__
 
 
 def check_value(dist: TorchDistribution, value: Tensor, name: str, *, real: bool = True) -> None:

@@ -1,69 +1,71 @@
-"""Flows as modules: a stack of bijections and a standard normal base, p(x | c) rebuilt at every call.
+"""A flow as a module: a stack of bijections and a base, p(x | c) rebuilt at every call.
 
-    z = f_T ∘ … ∘ f_1(x | c),   log p(x | c) = log N(z; 0, I) + Σ_t log |det ∂f_t|
+    z = f_T ∘ … ∘ f_1(x | c),   log p(x | c) = log p_base(z) + Σ_t log |det ∂f_t|
 
-Notation: D features, C context features, T transforms. The first step is elementwise and learned: an affine map
-for data on the reals; for data on [0, 1] a monotone spline followed by the normal quantile function, so that the
-density lives on [0, 1]^D exactly.
+Notation: x has the event shape of the data, z that of the last step; C context features, T steps.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pyro.distributions as dist
 import torch
+from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
-from torch.distributions import Transform, constraints
 
-from unigen.distributions.conditioners import MaskedConditioner, PlainConditioner
+from unigen.distributions.bijection import inverse
+from unigen.distributions.event_transforms import Chain
 from unigen.distributions.flow import FlowDistribution
-from unigen.distributions.flow_steps import (
-    AutoregressiveStep,
-    CouplingStep,
-    ElementwiseStep,
-    Step,
-    coupling_mask,
-)
-from unigen.distributions.transforms import Additive, Affine, Spline, Univariate
-from unigen.distributions.zuko_adapter import ComposedTransform
-from unigen.errors import ArgumentError, ContextError
+from unigen.distributions.flow_steps import Shape, Step
+from unigen.errors import ContextError
 
-SUPPORTS = {"real": constraints.real_vector, "unit": constraints.independent(constraints.unit_interval, 1)}
-GAIN = 0.1  # factor on the last layers' initial weights: every transform starts near the identity
-LIMIT = (
-    10.0  # networks see data clipped to ± this: no data in unit scale get there, and far out the map is tame
-)
+ROWS = 1024  # examples from which the starting values of later steps are set
 
 
-class Flow(nn.Module):
-    """p(x | c): steps from data to noise and a standard normal base. Call it to get the distribution.
+class ChangeOfVariables(nn.Module):
+    """p(x | c): steps from data to noise and a base. Call it to get the distribution.
 
     Args:
-        features: D.
-        steps: f_1 … f_T, data side first.
+        steps: f_1 … f_T, data side first; each takes the shape that the one before it gives.
         context: C.
-        support: ``"real"`` or ``"unit"``, the domain of the first step.
+        name: What messages call it.
 
     Example:
-        >>> flow = coupling_spline(3, context=2)
+        >>> from unigen.distributions.layers import Coupling, Standardise, assemble
+        >>> flow = ChangeOfVariables(assemble([Standardise(), Coupling()], (3,), 2), context=2)
         >>> flow(torch.zeros(5, 2)).rsample().shape
         torch.Size([5, 3])
     """
 
     origin: Tensor
 
-    def __init__(
-        self, features: int, steps: Sequence[Step], *, context: int = 0, support: str = "real"
-    ) -> None:
+    def __init__(self, steps: Sequence[Step], *, context: int = 0, name: str = "Flow") -> None:
         super().__init__()
-        self.features, self.context, self.support = features, context, support
+        self.context, self.name = context, name
         self.steps = nn.ModuleList(steps)
-        self.register_buffer("origin", torch.zeros(features), persistent=False)
+        self.shape: Shape = steps[0].shape
+        self.register_buffer("origin", torch.zeros(steps[-1].shape_out), persistent=False)
+        self.circular = steps[-1].circular
 
-    def transform(self, context: Tensor | None = None) -> Transform:
+    @property
+    def stack(self) -> list[Step]:
+        """The steps, as a list."""
+        return [step for step in self.steps if isinstance(step, Step)]
+
+    @property
+    def base(self) -> TorchDistribution:
+        """The distribution of z: a standard normal, or uniform on the torus [−π, π]^D."""
+        rank = self.origin.dim()
+        if self.circular:
+            half = self.origin + math.pi * (1 + 8 * torch.finfo(self.origin.dtype).eps)
+            return dist.Uniform(-half, half, validate_args=False).to_event(rank)
+        return dist.Normal(self.origin, torch.ones_like(self.origin), validate_args=False).to_event(rank)
+
+    def transform(self, context: Tensor | None = None) -> Chain:
         """Return z = f(x | c) for a context (..., C)."""
-        return ComposedTransform(*(step(context) for step in self.steps))
+        return Chain([step(context) for step in self.stack])
 
     def forward(self, context: Tensor | None = None) -> FlowDistribution:
         """Return p(x | c), batch shape that of the context.
@@ -75,145 +77,31 @@ class Flow(nn.Module):
             context is not None and context.shape[-1] != self.context
         ):
             raise ContextError(
-                program="Flow",
+                program=self.name,
                 got="no context" if context is None else f"shape {tuple(context.shape)}",
                 expected=f"(..., {self.context})" if self.context else "none",
             )
-        base = dist.Normal(self.origin, torch.ones_like(self.origin)).to_event(1)
         batch = None if context is None else context.shape[:-1]
-        return FlowDistribution(
-            self.transform(context), base, batch_shape=batch, support=SUPPORTS[self.support]
-        )
+        return FlowDistribution(self.transform(context), self.base, batch_shape=batch, name=self.name)
 
     @torch.no_grad()
-    def standardise(self, x: Tensor) -> None:
-        """Set the first step of a flow on the reals to (x − mean) / sd of the data; leave others alone.
+    def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Let each step set its starting values from the data that reach it: x (N, *event), N ≥ 2."""
+        last = max((t for t, step in enumerate(self.stack) if step.starts_from_data), default=-1)
+        for step in self.stack[: last + 1]:
+            step.initialise(x, context)
+            x, context = x[:ROWS], None if context is None else context[:ROWS]
+            x = step(context)(x)
 
-        Splines act on [−5, 5], so data far from unit scale need this. Args: x (N, D), N ≥ 2.
-        """
-        first = self.steps[0]
-        if isinstance(first, ElementwiseStep) and isinstance(first.univariate, Affine):
-            mean, sd = x.mean(0), x.std(0)
-            sd = torch.where(sd > 0, sd, torch.ones_like(sd))
-            first.phi.copy_(torch.stack((-mean / sd, Affine.unclip(-sd.log())), dim=-1))
+    @torch.no_grad()
+    def round_trip(self, x: Tensor, context: Tensor | None = None) -> float:
+        """Return the largest |f⁻¹(f(x)) − x|: by how much the inverse misses on these x."""
+        f = self.transform(context)
+        z = f(x)
+        assert z is not None
+        return float((inverse(f, z) - x).abs().max())
 
-
-def _check(features: int, context: int, transforms: int, support: str) -> None:
-    if features < 1 or context < 0 or transforms < 1:
-        raise ArgumentError(
-            program="Flow",
-            got=(features, context, transforms),
-            expected="features ≥ 1, context ≥ 0, transforms ≥ 1",
-        )
-    if support not in SUPPORTS:
-        raise ArgumentError(
-            program="Flow",
-            site="support",
-            got=support,
-            expected="'real' or 'unit'",
-            hint="(x + u) / levels dequantises counts into the unit interval",
-        )
-
-
-def _first(features: int, support: str, bins: int = 8) -> Step:
-    return ElementwiseStep(features, Affine() if support == "real" else None, bins=bins)
-
-
-def _coupling(
-    features: int, univariate: Univariate, transforms: int, context: int, hidden: Sequence[int], support: str
-) -> Flow:
-    _check(features, context, transforms, support)
-    if features == 1:  # nothing to couple with: the context alone, or free parameters
-        return _autoregressive(1, univariate, transforms, context, hidden, support)
-
-    def make(inputs: int, outputs: int) -> PlainConditioner:
-        return PlainConditioner(
-            inputs, outputs, univariate.size, context=context, hidden=hidden, gain=GAIN, limit=LIMIT
-        )
-
-    steps = [CouplingStep(coupling_mask(features, t), univariate, make) for t in range(transforms)]
-    return Flow(features, [_first(features, support), *steps], context=context, support=support)
-
-
-def _autoregressive(
-    features: int, univariate: Univariate, transforms: int, context: int, hidden: Sequence[int], support: str
-) -> Flow:
-    _check(features, context, transforms, support)
-    steps: list[Step] = [_first(features, support)]
-    for t in range(transforms):
-        order = range(features) if t % 2 == 0 else range(features - 1, -1, -1)
-        limit = LIMIT if hidden else None  # an affine autoregression is exact everywhere
-        net = MaskedConditioner(
-            features, univariate.size, context=context, hidden=hidden, order=order, gain=GAIN, limit=limit
-        )
-        steps.append(AutoregressiveStep(net, univariate))
-    return Flow(features, steps, context=context, support=support)
-
-
-def coupling_affine(
-    features: int,
-    *,
-    context: int = 0,
-    transforms: int = 6,
-    hidden: Sequence[int] = (128, 128),
-    support: str = "real",
-    additive: bool = False,
-) -> Flow:
-    """Return affine couplings (RealNVP), or additive ones (NICE).
-
-    References:
-        Dinh et al., NICE, 2014; Dinh et al., Density estimation using Real NVP, ICLR 2017.
-    """
-    return _coupling(features, Additive() if additive else Affine(), transforms, context, hidden, support)
-
-
-def coupling_spline(
-    features: int,
-    *,
-    context: int = 0,
-    transforms: int = 4,
-    hidden: Sequence[int] = (128, 128),
-    bins: int = 8,
-    bound: float = 5.0,
-    support: str = "real",
-) -> Flow:
-    """Return rational-quadratic spline couplings, RQ-NSF (C); one pass each way.
-
-    References:
-        Durkan et al., Neural spline flows, NeurIPS 2019.
-    """
-    return _coupling(features, Spline(bins, bound), transforms, context, hidden, support)
-
-
-def autoregressive_spline(
-    features: int,
-    *,
-    context: int = 0,
-    transforms: int = 3,
-    hidden: Sequence[int] = (128, 128),
-    bins: int = 8,
-    bound: float = 5.0,
-    support: str = "real",
-) -> Flow:
-    """Return autoregressive rational-quadratic splines, RQ-NSF (AR); draws take D passes.
-
-    References:
-        Durkan et al., Neural spline flows, NeurIPS 2019.
-    """
-    return _autoregressive(features, Spline(bins, bound), transforms, context, hidden, support)
-
-
-def masked_affine(
-    features: int,
-    *,
-    context: int = 0,
-    transforms: int = 5,
-    hidden: Sequence[int] = (128, 128),
-    support: str = "real",
-) -> Flow:
-    """Return masked affine autoregressions (MAF); draws take D passes.
-
-    References:
-        Papamakarios et al., Masked autoregressive flow for density estimation, NeurIPS 2017.
-    """
-    return _autoregressive(features, Affine(), transforms, context, hidden, support)
+    @property
+    def inverse_by(self) -> tuple[str, ...]:
+        """How draws are made, one entry a step: in one pass, feature by feature, or numerically."""
+        return tuple(step.inverse_by for step in self.stack)

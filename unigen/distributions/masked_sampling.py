@@ -11,60 +11,14 @@ together multiply what one full pass multiplies, O(M H²), where D full passes t
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from unigen.errors import ContextError
-
-if TYPE_CHECKING:
-    from unigen.distributions.conditioners import MaskedConditioner
+from unigen.distributions.conditioners import MaskedConditioner, check_width
 
 Draw = Callable[[int, Tensor], Tensor]
-
-
-class Ranks(nn.Module):
-    """The ranks of a masked network's units, as indices that sort its weights; found once, from the masks.
-
-    Args:
-        masks: Boolean masks (H_out, H_in) of the layers, first layer first; the first H_in is D·K + C.
-        order: Order in which the features are drawn.
-        inputs: K, numbers that encode one feature.
-        parameters: P, outputs a feature.
-    """
-
-    def __init__(self, masks: list[Tensor], order: tuple[int, ...], inputs: int, parameters: int) -> None:
-        super().__init__()
-        position = torch.empty(len(order), dtype=torch.long)
-        position[torch.tensor(order)] = torch.arange(len(order))
-        rank = (position + 1).repeat_interleave(inputs)
-        rank = torch.cat((rank, rank.new_zeros(masks[0].shape[1] - rank.shape[0])))  # the context is known
-        self.known: list[list[int]] = []  # of each hidden layer: how many units have rank ≤ k, k = 0 … D − 1
-        self.indices: list[str] = []
-        self._sorted("columns", torch.cat([torch.arange(i * inputs, (i + 1) * inputs) for i in order]))
-        for number, mask in enumerate(masks[:-1]):
-            rank = (mask * rank).amax(1)
-            ranks = rank.sort().values.tolist()
-            self.known.append([bisect_right(ranks, k) for k in range(len(order))])
-            self._sorted(f"units_{number}", rank.argsort(stable=True))
-        self._sorted("rows", torch.cat([torch.arange(i * parameters, (i + 1) * parameters) for i in order]))
-
-    def _sorted(self, name: str, index: Tensor) -> None:
-        self.register_buffer(name, index, persistent=False)
-        self.indices.append(name)
-
-    def triangular(self, layers: list[nn.Module]) -> list[tuple[Tensor, Tensor]]:
-        """Return weight and bias (a column) of every layer, sorted by rank and without the context."""
-        found = []
-        for layer, before, after in zip(layers, self.indices[:-1], self.indices[1:], strict=True):
-            rows, columns = self.get_buffer(after), self.get_buffer(before)
-            weight = layer.get_parameter("weight") * layer.get_buffer("mask")
-            bias = layer.get_parameter("bias").index_select(0, rows)
-            found.append((weight.index_select(0, rows).index_select(1, columns), bias[:, None]))
-        return found
 
 
 class Rows:
@@ -117,11 +71,7 @@ def draw_in_order(
     References:
         The triangular order of computation is that of Germain et al., MADE, ICML 2015.
     """
-    if (0 if context is None else context.shape[-1]) != net.context:
-        got = None if context is None else tuple(context.shape)
-        raise ContextError(
-            site="context", got=got, expected=f"(..., {net.context})" if net.context else "none"
-        )
+    check_width(context, net.context)
     if net.net is None:
         only = draw(0, net.constant.expand(*batch, net.parameters_per_feature))
         return only[..., None].to(net.dtype)

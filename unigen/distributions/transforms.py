@@ -10,11 +10,12 @@ import math
 from abc import ABC, abstractmethod
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Transform, constraints
 
 from unigen.distributions.bijection import inverse, value_and_log_det
-from unigen.distributions.conditioners import MaskedConditioner, PlainConditioner
+from unigen.distributions.conditioners import MaskedConditioner
+from unigen.distributions.event_transforms import EventTransform, Lifted, over_event, reals
 from unigen.distributions.masked_sampling import draw_in_order
 from unigen.distributions.zuko_adapter import MonotonicAffineTransform, MonotonicRQSTransform
 from unigen.errors import ArgumentError
@@ -79,42 +80,15 @@ class Spline(Univariate):
         return MonotonicRQSTransform(phi[..., :k], phi[..., k : 2 * k], phi[..., 2 * k :], bound=self.bound)
 
 
-class VectorTransform(Transform, ABC):
-    """A bijection of R^D onto itself whose value and log-determinant come from one pass."""
-
-    domain = constraints.real_vector
-    codomain = constraints.real_vector
-    bijective = True
-
-    @abstractmethod
-    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z (..., D) and log |det ∂z/∂x| (...)."""
-
-    def _call(self, x: Tensor) -> Tensor:
-        return self.call_and_ladj(x)[0]
-
-    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return log |det ∂z/∂x|, shape (...)."""
-        return self.call_and_ladj(x)[1]
-
-
-class Elementwise(VectorTransform):
-    """z_i = f(x_i; φ_i), φ (D, P) free parameters."""
+class Elementwise(Lifted):
+    """z_i = f(x_i; φ_i), φ (*event, P) free parameters."""
 
     def __init__(self, univariate: Univariate, phi: Tensor) -> None:
-        super().__init__()
-        self.inner = univariate(phi)
-
-    def _inverse(self, z: Tensor) -> Tensor:
-        return inverse(self.inner, z)
-
-    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z and the log-determinant."""
-        z, ladj = value_and_log_det(self.inner, x)
-        return z, ladj.sum(-1)
+        super().__init__(univariate(phi), phi.dim() - 1)
+        self.domain = self.codomain = reals(self.rank)
 
 
-class UnitSpline(VectorTransform):
+class UnitSpline(EventTransform):
     """z_i = Φ⁻¹(g_i(x_i)) from (0, 1) to the reals, g_i a monotone spline of the unit interval onto itself.
 
     Every feature gets its own marginal, and with the identity spline a standard normal z is a uniform x. The
@@ -122,10 +96,9 @@ class UnitSpline(VectorTransform):
     strongly contracting flow puts closer to an end than that is not resolved.
     """
 
-    domain = constraints.independent(constraints.unit_interval, 1)
-
     def __init__(self, phi: Tensor, bins: int) -> None:
-        super().__init__()
+        super().__init__(phi.dim() - 1)
+        self.domain = constraints.independent(constraints.unit_interval, self.rank)
         self.inner = Spline(bins, bound=0.5)(phi)
 
     def _inverse(self, z: Tensor) -> Tensor:
@@ -136,10 +109,10 @@ class UnitSpline(VectorTransform):
         u, ladj = value_and_log_det(self.inner, x - 0.5)
         eps = torch.finfo(x.dtype).eps / 2
         z = torch.special.ndtri((u + 0.5).clamp(eps, 1.0 - eps))
-        return z, (ladj + 0.5 * z.square() + 0.5 * math.log(2 * math.pi)).sum(-1)
+        return z, over_event(ladj + 0.5 * z.square() + 0.5 * math.log(2 * math.pi), self.rank)
 
 
-class Autoregressive(VectorTransform):
+class AutoregressiveTransform(EventTransform):
     """z_i = f(x_i; φ_i(x_{<i}, c)): triangular Jacobian, one pass forward, D small steps back."""
 
     def __init__(self, net: MaskedConditioner, univariate: Univariate, context: Tensor | None) -> None:
@@ -160,26 +133,43 @@ class Autoregressive(VectorTransform):
         return z, ladj.sum(-1)
 
 
-class Coupling(VectorTransform):
-    """z_a = x_a, z_b = f(x_b; φ(x_a, c)): one pass each way."""
+class CouplingTransform(EventTransform):
+    """z_a = x_a, z_b = f(x_b; φ(x_a, c)): one pass each way. The first dimension of an event is split.
+
+    Args:
+        net: φ, from x_a and c to (*event_b, P).
+        univariate: f.
+        context: c, shape (..., C), or None.
+        split: Indices a and b along the dimension that is split, and those that put (a, b) back in order.
+        rank: Number of dimensions of an event.
+    """
 
     def __init__(
-        self, net: PlainConditioner, univariate: Univariate, context: Tensor | None, split: tuple[Tensor, ...]
+        self,
+        net: nn.Module,
+        univariate: Univariate,
+        context: Tensor | None,
+        split: tuple[Tensor, Tensor, Tensor],
+        rank: int = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(rank)
         self.net, self.univariate, self.context = net, univariate, context
         self.a, self.b, self.back = split
 
     def _merge(self, x_a: Tensor, x_b: Tensor) -> Tensor:
-        batch = x_b.shape[:-1]
-        return torch.cat((x_a.expand(*batch, x_a.shape[-1]), x_b), dim=-1).index_select(-1, self.back)
+        batch = x_b.shape[: x_b.dim() - self.rank]
+        x_a = x_a.expand(*batch, *x_a.shape[x_a.dim() - self.rank :])
+        return torch.cat((x_a, x_b), dim=-self.rank).index_select(-self.rank, self.back)
+
+    def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.index_select(-self.rank, self.a), x.index_select(-self.rank, self.b)
 
     def _inverse(self, z: Tensor) -> Tensor:
-        z_a, z_b = z.index_select(-1, self.a), z.index_select(-1, self.b)
+        z_a, z_b = self._split(z)
         return self._merge(z_a, inverse(self.univariate(self.net(z_a, self.context)), z_b))
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and Σ_b log ∂z_b/∂x_b."""
-        x_a, x_b = x.index_select(-1, self.a), x.index_select(-1, self.b)
+        x_a, x_b = self._split(x)
         z_b, ladj = value_and_log_det(self.univariate(self.net(x_a, self.context)), x_b)
-        return self._merge(x_a, z_b), ladj.sum(-1)
+        return self._merge(x_a, z_b), over_event(ladj, self.rank)

@@ -11,13 +11,16 @@ If zuko was imported before this file, validation is already off by somebody els
 from __future__ import annotations
 
 import sys
+from typing import Any
 
+from torch import nn
 from torch.distributions import Distribution
 
 _before = {name: Distribution.__dict__[name] for name in ("_validate_args", "arg_constraints")}
 _loaded = "zuko.distributions" in sys.modules
 
 import zuko.distributions  # noqa: E402
+import zuko.flows  # noqa: E402
 from zuko.nn import MLP, MaskedMLP  # noqa: E402
 from zuko.transforms import (  # noqa: E402
     ComposedTransform,
@@ -26,6 +29,21 @@ from zuko.transforms import (  # noqa: E402
 )
 
 __all__ = ["MLP", "ComposedTransform", "MaskedMLP", "MonotonicAffineTransform", "MonotonicRQSTransform"]
+
+
+def zuko_flows() -> dict[str, type]:
+    """Return zuko's flows by name."""
+    found = vars(zuko.flows).items()
+    return {
+        name: cls
+        for name, cls in found
+        if isinstance(cls, type) and issubclass(cls, zuko.flows.Flow) and cls is not zuko.flows.Flow
+    }
+
+
+def zuko_flow(name: str, features: int, context: int, options: dict[str, Any]) -> nn.Module:
+    """Return the lazy transform of a flow of zuko: called with a context it gives a ``Transform``."""
+    return zuko_flows()[name](features, context, **options).transform
 
 
 def _restore() -> None:
