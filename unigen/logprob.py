@@ -17,7 +17,8 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from unigen.errors import ArgumentError, KindError, ShapeError
+from unigen.errors import KindError, ShapeError
+from unigen.units import Mean, bits_per_dim, check_dims, nats, perplexity
 
 
 class Kind(Enum):
@@ -64,36 +65,6 @@ class Kind(Enum):
     def normalised(self) -> bool:
         """Whether the number refers to a density that integrates to one."""
         return self is not Kind.UNNORMALISED
-
-
-@dataclass(frozen=True)
-class Mean:
-    """The mean of a LogProb over N examples.
-
-    Args:
-        value: The mean, in the unit named by ``unit``.
-        kind: What each of the averaged numbers is.
-        stderr: Standard error over the examples, sd/√N (None for N = 1); Monte Carlo noise is part of it.
-        monte_carlo: The part of it that more samples would remove, √(Σ seᵢ²)/N, or None if there is none.
-        n: Number of examples.
-        unit: ``"nats"`` or ``"bits/dim"``.
-    """
-
-    value: float
-    kind: Kind
-    stderr: float | None
-    monte_carlo: float | None
-    n: int
-    unit: str = "nats"
-
-    def __float__(self) -> float:
-        """Return the bare number."""
-        return self.value
-
-    def __str__(self) -> str:
-        """Return e.g. ``48.71 ± 0.62 nats (exact, n=250)``."""
-        error = "" if self.stderr is None else f" ± {self.stderr:.3g}"
-        return f"{self.value:.6g}{error} {self.unit} ({self.kind}, n={self.n})"
 
 
 @dataclass(frozen=True)
@@ -250,23 +221,36 @@ class LogProb:
             >>> LogProb(torch.zeros(3), Kind.EXACT, dims=64).bits_per_dim(levels=16).value
             4.0
         """
-        d = dims if dims is not None else self.dims
-        if d is None or d < 1:
-            raise ArgumentError("the number of dimensions is unknown", hint="bits_per_dim(dims=64)")
-        if levels < 1:
-            raise ArgumentError(site="levels", got=levels, expected="a positive integer")
+        d = check_dims(self.dims if dims is None else dims, levels)
+        mean = self._coded().mean()
+        kind = -(self.kind if levels == 1 else self.kind + Kind.LOWER_BOUND)
+        return mean.mapped(bits_per_dim(mean.value, d, levels), 1 / nats(d), kind, "bits/dim")
+
+    def perplexity(self, tokens: int | None = None) -> Mean:
+        """Return exp(−mean log p / T), T tokens an example; errors are those of the mean, times perplexity / T.
+
+        Args:
+            tokens: T; by default the number of dimensions of the program that was scored.
+
+        Returns:
+            Mean in perplexity: an upper bound where log p is a lower one.
+
+        Raises:
+            ArgumentError: T is unknown or below one.
+            KindError: The density is unnormalised.
+
+        Example:
+            >>> print(f"{LogProb(torch.full((3,), -4 * math.log(2.0)), Kind.EXACT, dims=4).perplexity().value:.4f}")
+            2.0000
+        """
+        t, mean = check_dims(self.dims if tokens is None else tokens), self._coded().mean()
+        value = perplexity(mean.value, t)
+        return mean.mapped(value, value / t, -self.kind, "perplexity")
+
+    def _coded(self) -> LogProb:
         if not self.kind.normalised:
             raise KindError("an unnormalised density has no code length", hint="estimate log Z first")
-        mean, scale = self.mean(), d * math.log(2.0)
-        kind = -(self.kind if levels == 1 else self.kind + Kind.LOWER_BOUND)
-        return Mean(
-            (d * math.log(levels) - mean.value) / scale,
-            kind,
-            None if mean.stderr is None else mean.stderr / scale,
-            None if mean.monte_carlo is None else mean.monte_carlo / scale,
-            mean.n,
-            "bits/dim",
-        )
+        return self
 
     def compare(self, other: LogProb) -> Comparison:
         """Return the mean paired difference self − other and what it proves.

@@ -7,12 +7,12 @@ The density p of y and the mass P of k are tied by P(k) = ∫ p((k + u) / L) L^{
 
 from __future__ import annotations
 
-import math
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from unigen import units
 from unigen.errors import ArgumentError, DTypeError, ShapeError, SupportError
 
 Number = TypeVar("Number", float, Tensor)
@@ -138,7 +138,7 @@ class Dequantise(nn.Module):
         Returns:
             log p(y) − D log L, in nats.
         """
-        return log_p - dims * math.log(self.levels)
+        return units.log_mass(log_p, dims, self.levels)
 
     def bits_per_dim(self, log_p: Number, dims: int) -> Number:
         """Turn log p(y) into bits per dimension of the integer data: −(log p(y) − D log L) / (D log 2).
@@ -150,7 +150,7 @@ class Dequantise(nn.Module):
         Returns:
             Bits per dimension; in expectation over the noise, an upper bound of −log₂ P(k) / D.
         """
-        return -self.log_mass(log_p, dims) / (dims * math.log(2.0))
+        return units.bits_per_dim(log_p, dims, self.levels)
 
     def extra_repr(self) -> str:
         """Say the number of levels."""
