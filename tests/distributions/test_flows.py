@@ -100,9 +100,11 @@ def pieces(cuts, order):
 
 
 def substitute(t, w, support):
-    """Nodes and weights in x from those in t: x = Φ(t) on the unit interval, whose ends may be singular."""
+    """Nodes and weights in x from those in t; x = Φ(t) or sigmoid(t) on the interval, whose ends may be singular."""
     if support == "real":
         return t, w
+    if support == "logit":
+        return torch.sigmoid(t), w * torch.sigmoid(t) * torch.sigmoid(-t)
     return torch.special.ndtr(t), w * torch.exp(-0.5 * t.square()) / math.sqrt(2 * math.pi)
 
 
@@ -149,7 +151,7 @@ def test_draws_follow_the_density(name, support):
     flow = trained(name, 2, support=support, transforms=2, marginal=0.3)
     draws, cells, order = 200_000, 12, 20
     x = flow().sample((draws,))
-    t = x if support == "real" else torch.special.ndtri(x)
+    t = {"real": lambda x: x, "unit": torch.special.ndtri, "logit": torch.logit}[support](x)
     far = t.abs().amax() + 2
     grid, index = [], []
     for i in (0, 1):
