@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +141,7 @@ def test_a_file_with_contexts(tmp_path):
 
 def test_starting_values_come_from_some_rows_of_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(feed_module, "START", 12)
+    monkeypatch.setattr(feed_module, "FEWEST", 1)
     rows, _ = Feed(PPCA(3, 1), stored(X, tmp_path), 4).start()
     assert rows.shape == (4, 3) and all((row == X).all(1).any() for row in rows)
     assert rows[:, 0].unique().numel() == 4
@@ -150,3 +154,41 @@ def test_starting_values_come_from_some_rows_of_a_file(tmp_path, monkeypatch):
 def test_a_bad_file_is_refused(tmp_path, change, error):
     with np.errstate(all="ignore"), pytest.raises(error):
         Feed(PPCA(3, 1), change(stored(X, tmp_path)), 4)
+
+
+TIGHT = """
+import json, resource, sys
+import numpy as np, torch
+from unigen.inference.fit import fit
+from unigen.models.ppca import PPCA
+from unigen.objectives.likelihood import MaximumLikelihood
+
+torch.set_num_threads(1)
+x = np.memmap(sys.argv[1], np.float64, mode="r").reshape(-1, 100)
+fit(PPCA(100, 3), np.random.randn(500, 100), device="cpu")
+lines = open("/proc/self/status").read().splitlines()
+limit = 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmData")) + 48 * 2**20
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+try:
+    np.array(x)
+except MemoryError:
+    program = PPCA(100, 3)
+    closed = fit(program, x, device="cpu").history["closed form"][-1][1]
+    options = dict(objective=MaximumLikelihood(), steps=3, lr=1e-9, batch_size=64, validation=x[:1000])
+    record = fit(program, x, device="cpu", **options)
+    print(json.dumps([closed, record.history["validation"][-1][1], program.mean.tolist()]))
+"""
+
+
+def test_a_file_larger_than_the_memory_allowed(tmp_path):
+    """160 MB of float64 where 48 MB may be allocated: by closed form and by gradient; the oracle has the memory."""
+    x = np.random.randn(200_000, 3) @ np.random.randn(3, 100) + np.random.randn(200_000, 100) + 2
+    x.tofile(tmp_path / "x")
+    command = [sys.executable, "-c", TIGHT, str(tmp_path / "x")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    closed, validated, mean = json.loads(done.stdout)
+    values = np.linalg.eigvalsh(np.cov(x.T, bias=True))[::-1]
+    truth = 0.5 * (100 * np.log(2 * np.pi) + np.log(values[:3]).sum() + 97 * np.log(values[3:].mean()) + 100)
+    assert closed == pytest.approx(truth, rel=1e-5) and validated == pytest.approx(truth, abs=1.5)
+    assert np.allclose(mean, x.mean(0), atol=1e-5)

@@ -24,7 +24,7 @@ from unigen.program import Program
 
 Batch = tuple[Tensor, Tensor | None]
 
-START = 2**23  # numbers of a file from which starting values are taken
+START, FEWEST = 2**21, 256  # numbers, and rows at least, of a file from which starting values are taken
 
 
 def split_pair(data: Any) -> tuple[Any, Any]:
@@ -139,7 +139,7 @@ class Feed:
         """Return the data that starting values are taken from: all, or a random sample of a file's rows."""
         if self.x is None or not self.in_file or self.x.numel() <= START:
             return self.everything()
-        rows = torch.randperm(self.size)[: max(1, START // self.x.shape[1:].numel())].sort().values
+        rows = torch.randperm(self.size)[: max(FEWEST, START // self.x.shape[1:].numel())].sort().values
         return self._place(self.x[rows]), None if self.context is None else self.context[
             rows.to(self.context.device)
         ]
