@@ -17,15 +17,16 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
+from unigen.distributions.cholesky import cholesky
 from unigen.distributions.dense_normal import DenseNormal
 from unigen.distributions.linear_gaussian import Moments, blocks, moments
-from unigen.distributions.low_rank import LowRankNormal, linear_gaussian_posterior, posterior_mean
+from unigen.distributions.low_rank import LowRankNormal, linear_gaussian_posterior
 from unigen.distributions.missing import ObservedPart
 from unigen.errors import EmptyDataError, NonFiniteError
 
 
 def partial_capacitance(weight: Tensor, noise: Tensor, observed: Tensor) -> Tensor:
-    """Return the Cholesky factors of M_n, shape (..., q, q).
+    """Return M_n, shape (..., q, q).
 
     Args:
         weight: W, shape (..., D, q).
@@ -35,7 +36,7 @@ def partial_capacitance(weight: Tensor, noise: Tensor, observed: Tensor) -> Tens
     q = weight.shape[-1]
     outer = (weight[..., :, None] * weight[..., None, :]).flatten(-2)
     m = ((observed / noise)[..., None, :] @ outer)[..., 0, :].unflatten(-1, (q, q))
-    return torch.linalg.cholesky(m + torch.eye(q, dtype=weight.dtype, device=weight.device))
+    return m + torch.eye(q, dtype=weight.dtype, device=weight.device)
 
 
 def split(x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,8 +47,8 @@ def split(x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
 
 def partial_posterior(
     weight: Tensor, mean: Tensor, noise: Tensor, x: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return (m, Cholesky factor of M, o, x − μ) for each example.
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return (m, M, M⁻¹, o, x − μ) for each example.
 
     Args:
         weight: W, shape (..., D, q).
@@ -56,15 +57,17 @@ def partial_posterior(
         x: Data with NaN where an entry is missing, shape (..., D).
     """
     observed, centred = split(x, mean)
-    factor = partial_capacitance(weight, noise, observed)
-    m = posterior_mean(weight, noise, centred, factor)
-    return m, factor, observed, centred
+    # not Cholesky factors: their gradient fails to trace where the batch is symbolic, one matrix for each row
+    precision = partial_capacitance(weight, noise, observed)
+    covariance = torch.linalg.inv(precision)
+    projected = (centred / noise)[..., None, :] @ weight
+    return (projected @ covariance)[..., 0, :], precision, covariance, observed, centred
 
 
 def observed_posterior(weight: Tensor, mean: Tensor, noise: Tensor, x: Tensor) -> DenseNormal:
     """Return p(z | x_obs) = N(m_n, M_n⁻¹), batch shape (N,); the prior where nothing is observed."""
-    m, factor, *_ = partial_posterior(weight, mean, noise, x)
-    return DenseNormal(m, scale_tril=torch.linalg.cholesky(torch.cholesky_inverse(factor)))
+    m, _, covariance, *_ = partial_posterior(weight, mean, noise, x)
+    return DenseNormal(m, scale_tril=cholesky((covariance + covariance.mT) / 2))
 
 
 class PartialLowRankNormal(LowRankNormal):
@@ -92,11 +95,10 @@ class PartialLowRankNormal(LowRankNormal):
         if self._validate_args:
             self._validate_sample(value)
         weight, noise = self._unbroadcasted_cov_factor, self._unbroadcasted_cov_diag
-        m, factor, observed, centred = partial_posterior(weight, self.loc, noise, value)
+        m, precision, _, observed, centred = partial_posterior(weight, self.loc, noise, value)
         residual = centred - (m[..., None, :] @ weight.mT)[..., 0, :]
         each = observed * (residual.square() / noise + noise.log() + math.log(2 * math.pi))
-        log_det = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return -0.5 * (each.sum(-1) + m.square().sum(-1) + log_det)
+        return -0.5 * (each.sum(-1) + m.square().sum(-1) + torch.linalg.slogdet(precision)[1])
 
     def impute(self, value: Tensor) -> Tensor:
         """Return x with each missing entry replaced by E[x_d | x_obs], shape (..., D)."""
@@ -146,10 +148,10 @@ def partial_moments(
     second, cross = w.new_zeros(d, (q + 1) ** 2), w.new_zeros(d, q + 1)
     square, count = w.new_zeros(d), w.new_zeros(d)
     for rows, r in blocks(x, weights, max(d, (q + 1) ** 2)):
-        m, factor, observed, centred = partial_posterior(w, mu, psi, rows)
+        m, _, covariance, observed, centred = partial_posterior(w, mu, psi, rows)
         a = torch.nn.functional.pad(m, (0, 1), value=1.0)
         each = a[:, :, None] * a[:, None, :]
-        each[:, :q, :q] += torch.cholesky_inverse(factor)
+        each[:, :q, :q] += covariance
         seen = r[:, None] * observed
         second, cross = second + seen.mT @ each.flatten(1), cross + centred.mT @ (r[:, None] * a)
         square, count = square + r @ centred.square(), count + seen.sum(0)
