@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from itertools import pairwise
 
@@ -104,6 +105,44 @@ def test_one_em_step_is_sklearns(covariance):
 
 
 @pytest.mark.parametrize("covariance", COVARIANCES)
+def test_converged_em_is_sklearns_from_the_same_start(covariance):
+    """Sixty steps of both from the same weights, means and precisions end at the same parameters and density."""
+    gm = random_mixture(covariance, d=2, k=3)
+    x = gm.sample(400, seed=6)
+    gm.floor = gm.shrinkage = 0.0
+    gm.seeded.fill_(True)
+    sigma = covariance_matrices(gm)
+    start = {"full": sigma, "tied": sigma[0], "diagonal": sigma.diagonal(axis1=1, axis2=2)}[covariance]
+    peer = mixture.GaussianMixture(
+        3, covariance_type=SKLEARN[covariance], reg_covar=0.0, max_iter=60, tol=0.0,
+        weights_init=gm.logits.softmax(0).detach().numpy(), means_init=gm.means.detach().numpy(),
+        precisions_init=1 / start if covariance == "diagonal" else np.linalg.inv(start),
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        peer.fit(x.numpy())
+    for _ in range(60):
+        gm.em_step(x)
+    assert np.allclose(gm.means.detach(), peer.means_, atol=1e-6)
+    assert np.allclose(gm.logits.softmax(0).detach(), peer.weights_, atol=1e-6)
+    assert np.allclose(gm.log_prob(x).value, peer.score_samples(x.numpy()), atol=1e-6)
+    assert np.allclose(gm.posterior(x).probs.detach(), peer.predict_proba(x.numpy()), atol=1e-6)
+
+
+@pytest.mark.parametrize("covariance", COVARIANCES)
+def test_weights_count_examples(covariance):
+    x, counts = torch.randn(60, 3).double(), torch.randint(0, 4, (60,))
+    gm = random_mixture(covariance)
+    gm.seeded.fill_(True)
+    twin = copy.deepcopy(gm)
+    gm.em_step(x, weights=counts)
+    twin.em_step(x.repeat_interleave(counts, 0))
+    assert np.allclose(gm.log_prob(x).value, twin.log_prob(x).value, atol=1e-9)
+    with pytest.raises(ArgumentError, match="weights"):
+        gm.em_step(x, weights=-counts.double())
+
+
+@pytest.mark.parametrize("covariance", COVARIANCES)
 def test_maximum_likelihood_em_never_falls(covariance):
     x = random_mixture(covariance).sample(400, seed=3)
     gm = GaussianMixture(3, 4, covariance=covariance, floor=0.0, shrinkage=0.0).double()
@@ -154,10 +193,10 @@ def test_digits_reach_the_figure():
 def test_state_dict_remembers_the_seeding():
     gm = GaussianMixture(2, 3)
     gm.em_step(torch.randn(50, 2))
-    copy = GaussianMixture(2, 3)
-    copy.load_state_dict(gm.state_dict())
-    assert bool(copy.seeded)
-    assert torch.equal(copy.log_prob(torch.zeros(1, 2)).value, gm.log_prob(torch.zeros(1, 2)).value)
+    twin = GaussianMixture(2, 3)
+    twin.load_state_dict(gm.state_dict())
+    assert bool(twin.seeded)
+    assert torch.equal(twin.log_prob(torch.zeros(1, 2)).value, gm.log_prob(torch.zeros(1, 2)).value)
 
 
 @pytest.mark.parametrize(

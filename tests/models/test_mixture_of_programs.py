@@ -214,22 +214,9 @@ def test_the_gradient_of_the_enumerated_bound_is_that_of_the_likelihood():
         assert torch.allclose(a, b, rtol=0, atol=1e-12)
 
 
-def test_compiled_training_is_eager_training():
-    x = torch.randn(64, 2)
-    ends = []
-    for compile in (False, True):
-        torch.manual_seed(3)
-        mixture = Mixture([PPCA(2, 1), PPCA(2, 1)], objective=ELBO(enumerate=True))
-        fit(mixture, x, steps=15, seed=1, compile=compile, batch_size=32)
-        ends.append(mixture.log_prob(x).value)
-    assert torch.allclose(*ends, rtol=0, atol=1e-4)
-
-
 @pytest.mark.parametrize("objective", [MaximumLikelihood(), ELBO(), ELBO(enumerate=True)])
 def test_losses_trace_with_a_symbolic_batch(objective):
-    assert traces_with_symbolic_batch(
-        Mixture([PPCA(5, 2), MAF(5, hidden=(8,))]), objective, torch.randn(8, 5)
-    )
+    assert traces_with_symbolic_batch(Mixture([PPCA(5, 2), PPCA(5, 3)]), objective, torch.randn(8, 5))
 
 
 def test_a_bound_among_the_components_makes_a_bound():
