@@ -20,10 +20,10 @@ def build(features=6, orders=4, parameters=2, activation="SiLU", **options):
 
 
 @pytest.mark.parametrize("hidden", [(), (40,), (40, 30), (30, 40, 30)])
-@pytest.mark.parametrize(("inputs", "context"), [(1, 0), (3, 2)])
-def test_each_jacobian_has_the_sparsity_of_its_order(hidden, inputs, context):
+@pytest.mark.parametrize(("inputs", "context", "direct"), [(1, 0, False), (3, 2, False), (3, 2, True)])
+def test_each_jacobian_has_the_sparsity_of_its_order(hidden, inputs, context, direct):
     """A smooth activation and random weights: an entry that may differ from zero does."""
-    net = build(inputs=inputs, context=context, hidden=hidden)
+    net = build(inputs=inputs, context=context, hidden=hidden, direct=direct)
     c = torch.randn(context, dtype=F64) if context else None
     x = torch.randn(6 * inputs, dtype=F64)
     for m, order in enumerate(net.orders):
@@ -46,10 +46,17 @@ def test_degrees_are_even_and_dealt_anew_for_every_order():
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize(("inputs", "context", "hidden"), [(1, 0, (16,)), (2, 3, (16, 12)), (1, 1, ())])
+@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize(("inputs", "context", "hidden"), [(1, 0, (16,)), (2, 3, (16, 12, 14)), (1, 1, ())])
 @torch.no_grad()
-def test_the_copy_of_one_order_is_that_order(activation, inputs, context, hidden):
-    net = build(inputs=inputs, context=context, hidden=hidden, activation=activation, dropout=0.5).eval()
+def test_the_copy_of_one_order_is_that_order(activation, direct, inputs, context, hidden):
+    if direct and activation in ("ELU", "Tanh"):
+        with pytest.raises(ArgumentError, match="odd part"):
+            build(activation=activation, direct=True)
+        return
+    net = build(
+        inputs=inputs, context=context, hidden=hidden, activation=activation, dropout=0.5, direct=direct
+    ).eval()
     net.start_at(torch.randn(6, 2, dtype=F64), torch.randn(20, 6 * inputs, dtype=F64))
     x, c = torch.randn(7, 6 * inputs, dtype=F64), torch.randn(7, context, dtype=F64) if context else None
     for m in range(4):
@@ -73,6 +80,17 @@ def test_starts_at_constants_under_every_order():
     net.start_at(raw)
     for m in range(3):
         assert (net(torch.randn(9, 4), m) - raw).abs().max() < 0.5
+
+
+def test_an_order_and_its_reverse_share_no_weight():
+    """Each weight of the first and the last layer is alive in one of the two at most."""
+    orders = ((0, 2, 1, 3, 4), (4, 3, 1, 2, 0), (1, 0, 2, 3, 4))
+    net = OrderConditioner(orders, 1, hidden=(16, 12))
+    inputs, first, second, outputs = net.degrees()
+    assert torch.equal(first[0] + first[1], torch.full((16,), 5))
+    for before, after in ((inputs, first), (second, outputs)):
+        alive = before[:, None, :] <= after[:, :, None]
+        assert not bool((alive[0] & alive[1]).any()) and bool((alive[0] & alive[2]).any())
 
 
 def test_dropout_acts_in_training_only():

@@ -111,9 +111,9 @@ def test_a_conditional_mixture_of_orders_obeys_the_laws():
 
 
 @pytest.mark.parametrize("head", [Gaussian("network"), Bernoulli()], ids=str)
-@pytest.mark.parametrize("dropout", [0.0, 0.2])
-def test_one_step_over_orders_is_one_graph_for_every_batch_size(head, dropout):
-    program = MADE(3, likelihood=head, hidden=(8,), orders=SEVERAL, dropout=dropout)
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.2, "direct": True}], ids=str)
+def test_one_step_over_orders_is_one_graph_for_every_batch_size(head, options):
+    program = MADE(3, likelihood=head, hidden=(8,), orders=SEVERAL, **options)
     assert traces_with_symbolic_batch(program, program.objective, program.sample(6))
 
 
@@ -146,7 +146,12 @@ def test_the_mixture_is_better_than_its_orders_on_average():
 
 
 def test_several_orders_are_saved_with_their_masks(tmp_path):
-    for arguments in ({"orders": 3}, {"orders": SEVERAL, "activation": "SiLU", "dropout": 0.1}):
+    for arguments in (
+        {"orders": 3},
+        {"orders": SEVERAL, "activation": "SiLU", "dropout": 0.1},
+        {"direct": True},
+        {"orders": 2, "direct": True},
+    ):
         made = MADE(3, likelihood=Bernoulli(), hidden=(8,), **arguments)
         x = made.sample(20)
         made.initialise(x)

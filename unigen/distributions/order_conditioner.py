@@ -6,6 +6,9 @@ Notation: D features, K inputs and P parameters a feature, C context features, M
 number of features, in the order, that must be known before it may be computed: rank + 1 for an input, 0 for the
 context, the rank for an output. A weight is alive where the degree does not fall along it. Kept are the degrees, M
 integers a unit, not the masks.
+
+Where one order is the reverse of another a hidden unit of degree d has degree D − d there: the two then use disjoint
+weights, each the half that the other masks out.
 """
 
 from __future__ import annotations
@@ -39,10 +42,40 @@ def activation_of(name: str, dropout: float = 0.0) -> nn.Module:
     return nn.Sequential(activation, nn.Dropout(dropout)) if dropout else activation
 
 
+def odd_slope(name: str) -> float:
+    """Return s with f(x) − f(−x) = s x for the activation f: 1 for ReLU, SiLU, GELU and Softplus.
+
+    Raises:
+        ArgumentError: The odd part of the activation is not linear.
+    """
+    f = activation_of(name)
+    one, three = (float(f(torch.tensor(x)) - f(torch.tensor(-x))) for x in (1.0, 3.0))
+    if abs(three - 3 * one) > 1e-4:
+        raise ArgumentError(
+            "direct connections need an activation whose odd part is linear",
+            site="activation", got=repr(name), expected="ReLU, LeakyReLU, SiLU, GELU or Softplus",
+        )  # fmt: skip
+    return round(one, 4)
+
+
+def _deal(orders: Sequence[Order], hidden: Sequence[int], low: int) -> list[Tensor]:
+    """Return the degrees (M, H) of each hidden layer, between ``low`` and D − 1."""
+    generator, d, dealt = torch.Generator().manual_seed(0), len(orders[0]), []
+    for width in hidden:
+        even, of_order = low + torch.arange(width) * (d - low) // width, {}
+        for order in orders:
+            reverse = of_order.get(order[::-1])
+            fresh = even[torch.randperm(width, generator=generator)]
+            of_order[order] = fresh if reverse is None else d - 1 + low - reverse
+        dealt.append(torch.stack([of_order[order] for order in orders]))
+    return dealt
+
+
 class OrderConditioner(nn.Module):
     """Parameters of every feature under any of M orders.
 
-    Hidden units have degrees spread evenly over 1 … D−1, dealt to the units anew for every order.
+    Hidden units have degrees spread evenly over 1 … D−1, dealt to the units anew for every order, unless it is the
+    reverse of an earlier one.
 
     Args:
         orders: M permutations of 0 … D−1.
@@ -52,6 +85,11 @@ class OrderConditioner(nn.Module):
         inputs: K (for one-hot codes; the input is then (..., D · K)).
         activation: Name of the nonlinearity in ``torch.nn``.
         dropout: Probability that a hidden unit is left out of a training step.
+        direct: Whether inputs are connected to outputs directly too, by a masked matrix that starts at zero.
+
+    Raises:
+        ArgumentError: A size below one, an unknown activation, or a direct connection beside one without
+            f(x) − f(−x) ∝ x, which copies of one order need.
 
     References:
         Germain et al., MADE, ICML 2015; Uria, Murray & Larochelle, A deep and tractable density estimator, ICML 2014.
@@ -77,6 +115,7 @@ class OrderConditioner(nn.Module):
         inputs: int = 1,
         activation: str = "ReLU",
         dropout: float = 0.0,
+        direct: bool = False,
     ) -> None:
         super().__init__()
         if min(parameters, inputs, *hidden) < 1:
@@ -93,16 +132,15 @@ class OrderConditioner(nn.Module):
         of_inputs = torch.cat(((ranks + 1).repeat_interleave(inputs, 1), ranks.new_zeros(m, context)), dim=1)
         self.register_buffer("input_degrees", of_inputs, persistent=False)
         self.register_buffer("output_degrees", ranks.repeat_interleave(parameters, 1), persistent=False)
-        generator = torch.Generator().manual_seed(0)
-        low = 0 if context or d == 1 else 1
-        for number, width in enumerate(self.hidden):
-            even = low + torch.arange(width) * (d - low) // width
-            dealt = [even[torch.randperm(width, generator=generator)] for _ in range(m)]
-            self.register_buffer(f"degrees_{number}", torch.stack(dealt))
+        for number, degrees in enumerate(_deal(self.orders, self.hidden, 0 if context or d == 1 else 1)):
+            self.register_buffer(f"degrees_{number}", degrees)
         self.activation = activation_of(activation, dropout)
         sizes = [d * inputs + context, *self.hidden, d * parameters]
         self.weights = nn.ParameterList(nn.Linear(a, b, bias=False).weight for a, b in pairwise(sizes))
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(m, size)) for size in sizes[1:])
+        self.direct = nn.Parameter(torch.zeros(sizes[-1], sizes[0])) if direct else None
+        if direct:
+            odd_slope(activation)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -130,13 +168,15 @@ class OrderConditioner(nn.Module):
         Returns:
             Shape (..., D, P).
         """
-        h = join((x - self.centre) / self.spread, context, self.context)
+        given = h = join((x - self.centre) / self.spread, context, self.context)
         index = m if isinstance(m, Tensor) else torch.tensor([m], device=self.device)
         degrees = [each.index_select(0, index)[0] for each in self.degrees()]
         for number, weight in enumerate(self.weights):
             alive = degrees[number] <= degrees[number + 1][:, None]
             h = F.linear(h, weight * alive, self.biases[number].index_select(0, index)[0])
             h = h if number == len(self.hidden) else self.activation(h)
+        if self.direct is not None:
+            h = h + F.linear(given, self.direct * (degrees[0] <= degrees[-1][:, None]))
         return h.unflatten(-1, (self.features, self.parameters_per_feature))
 
     @torch.no_grad()
@@ -157,22 +197,45 @@ class OrderConditioner(nn.Module):
     @torch.no_grad()
     def at(self, m: int) -> MaskedConditioner:
         """Return a copy of the network of one order, without dropout, as a masked network of its own."""
+        layers = self._layers(m)
         net = MaskedConditioner(
-            self.features, self.parameters_per_feature, context=self.context, hidden=self.hidden,
-            order=self.orders[m], inputs=self.inputs_per_feature,
-            activation=lambda: activation_of(self.activation_name),
+            self.features, self.parameters_per_feature, context=self.context,
+            hidden=[weight.shape[0] for weight, _, _ in layers[:-1]], order=self.orders[m],
+            inputs=self.inputs_per_feature, activation=lambda: activation_of(self.activation_name),
         ).to(self.device, self.dtype)  # fmt: skip
         net.centre.copy_(self.centre)
         net.spread.copy_(self.spread)
         if net.net is None:
             net.constant.copy_(self(self.centre, m)[0])
             return net
-        degrees, masks = [each[m] for each in self.degrees()], []
-        for number, weight in enumerate(self.weights):
+        for number, (weight, bias, mask) in enumerate(layers):
             layer = net.net[2 * number]
-            masks.append(degrees[number] <= degrees[number + 1][:, None])
-            layer.get_buffer("mask").copy_(masks[-1])
             layer.get_parameter("weight").copy_(weight)
-            layer.get_parameter("bias").copy_(self.biases[number][m])
+            layer.get_parameter("bias").copy_(bias)
+            layer.get_buffer("mask").copy_(mask)
+        masks = [mask.cpu() for _, _, mask in layers]
         net.ranks = Ranks(masks, self.orders[m], self.inputs_per_feature, self.parameters_per_feature)
         return net.to(self.device)
+
+    def _layers(self, m: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Return weight, bias and mask of every layer of one order.
+
+        Direct connections pass through the hidden layers on pairs of units f(x), f(−x), whose difference is ∝ x.
+        """
+        degrees = [each[m] for each in self.degrees()]
+        weights, biases = list(self.weights), [bias[m] for bias in self.biases]
+        if self.direct is not None and not self.hidden:
+            weights[0] = weights[0] + self.direct
+        elif self.direct is not None:
+            slope, last = odd_slope(self.activation_name), len(self.hidden)
+            eye = torch.eye(self.direct.shape[1], dtype=self.dtype, device=self.device)
+            pair = torch.cat((eye, -eye))
+            weights[0] = torch.cat((weights[0], pair))
+            for number in range(1, last):
+                weights[number] = torch.block_diag(weights[number], pair @ pair.T / slope)
+            weights[last] = torch.cat((weights[last], self.direct @ pair.T / slope), 1)
+            for number in range(last):
+                biases[number] = torch.cat((biases[number], biases[number].new_zeros(pair.shape[0])))
+                degrees[number + 1] = torch.cat((degrees[number + 1], degrees[0], degrees[0]))
+        masks = [before <= after[:, None] for before, after in pairwise(degrees)]
+        return list(zip(weights, biases, masks, strict=True))

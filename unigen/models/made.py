@@ -44,6 +44,7 @@ class MADE(Program):
             as those of ``scan_orders`` for images. All weights are shared, the biases are each order's own.
         activation: Name of the nonlinearity in ``torch.nn``: "ReLU", "SiLU", "Tanh" …
         dropout: Probability that a hidden unit is left out of a training step.
+        direct: Whether inputs are connected to outputs directly too, which speeds training up where D is large.
         objective: What ``fit`` minimises: −log p(x) for one order; for several an ELBO, one order drawn a batch.
 
     Raises:
@@ -79,6 +80,7 @@ class MADE(Program):
         orders: int | Sequence[Sequence[int]] = 1,
         activation: str = "ReLU",
         dropout: float = 0.0,
+        direct: bool = False,
         objective: Objective | None = None,
     ) -> None:
         if order is not None and orders != 1:
@@ -88,15 +90,16 @@ class MADE(Program):
         super().__init__((features,), context=context, objective=objective or default)
         self.likelihood = Gaussian("network") if likelihood is None else likelihood
         p, k = self.likelihood.parameters_per_feature, self.likelihood.inputs_per_feature
-        if len(found) == 1:
+        if len(found) == 1 and not direct:
             self.net = MaskedConditioner(
                 features, p, context=context, hidden=hidden, order=found[0], inputs=k,
                 activation=lambda: activation_of(activation, dropout),
             )  # fmt: skip
         else:
             self.net = OrderConditioner(
-                found, p, context=context, hidden=hidden, inputs=k, activation=activation, dropout=dropout
-            )
+                found, p, context=context, hidden=hidden, inputs=k, activation=activation, dropout=dropout,
+                direct=direct,
+            )  # fmt: skip
 
     def model(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Tensor:
         """Declare p(x | c)."""
