@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unigen.distributions.masked_ranks import Ranks
@@ -61,7 +62,7 @@ def join(x: Tensor, context: Tensor | None, features: int, limit: float | None =
     Raises:
         ContextError: A context is missing, unwanted, or of another width than C.
     """
-    x = x if limit is None else x.clamp(-limit, limit)
+    x = x if limit is None else F.hardtanh(x, -limit, limit)  # a clamp with a cheaper gradient
     check_width(context, features)
     if context is None:
         return x
@@ -91,6 +92,7 @@ class MaskedConditioner(nn.Module):
         gain: Factor on the initial weights of the last layer; small values start near the identity.
         limit: The network sees x clipped to ±limit, so that a bijection stays well conditioned far out; None
             leaves x as it is.
+        standardise: Whether ``start_at`` may let the network see standardised inputs.
 
     Raises:
         ArgumentError: A size below one, or an order that is no permutation.
@@ -114,14 +116,17 @@ class MaskedConditioner(nn.Module):
         activation: Callable[[], nn.Module] = nn.ReLU,
         gain: float = 1.0,
         limit: float | None = None,
+        standardise: bool = True,
     ) -> None:
         super().__init__()
         check_sizes(features, parameters, hidden, inputs, context)
         self.features, self.parameters_per_feature, self.context = features, parameters, context
         self.limit = limit
         self.inputs_per_feature = inputs
-        self.register_buffer("centre", torch.zeros(features * inputs))
-        self.register_buffer("spread", torch.ones(features * inputs))
+        self.standardise = standardise
+        if standardise:
+            self.register_buffer("centre", torch.zeros(features * inputs))
+            self.register_buffer("spread", torch.ones(features * inputs))
         self.order = tuple(range(features)) if order is None else tuple(int(i) for i in order)
         if sorted(self.order) != list(range(features)):
             raise ArgumentError(site="order", got=self.order, expected=f"a permutation of 0 … {features - 1}")
@@ -168,8 +173,16 @@ class MaskedConditioner(nn.Module):
             self.centre.copy_(x.mean(0))
             self.spread.copy_(torch.where(sd > 0, sd, torch.ones_like(sd)))
 
+    def standardised(self, x: Tensor, i: int | None = None) -> Tensor:
+        """Return (x − centre) / spread of all inputs, or of those that encode feature i."""
+        if not self.standardise:
+            return x
+        k = self.inputs_per_feature
+        at = slice(None) if i is None else slice(i * k, (i + 1) * k)
+        return (x - self.centre[at]) / self.spread[at]
+
     def _join(self, x: Tensor, context: Tensor | None) -> Tensor:
-        return join((x - self.centre) / self.spread, context, self.context, self.limit)
+        return join(self.standardised(x), context, self.context, self.limit)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the parameters of all features, shape (..., D, P), given x (..., D · inputs)."""

@@ -132,6 +132,7 @@ class Autoregressive(Layer):
             order=ordered if self.order is None else self.order,
             gain=GAIN,
             limit=LIMIT if self.hidden else None,  # an affine autoregression is exact everywhere
+            standardise=False,
         )
         return AutoregressiveStep(net, self.univariate)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Ranks(nn.Module):
+class Ranks:
     """The ranks of a masked network's units, as indices that sort its weights; found once, from the masks.
 
     Args:
@@ -19,31 +19,30 @@ class Ranks(nn.Module):
     """
 
     def __init__(self, masks: list[Tensor], order: tuple[int, ...], inputs: int, parameters: int) -> None:
-        super().__init__()
         position = torch.empty(len(order), dtype=torch.long)
         position[torch.tensor(order)] = torch.arange(len(order))
         rank = (position + 1).repeat_interleave(inputs)
         rank = torch.cat((rank, rank.new_zeros(masks[0].shape[1] - rank.shape[0])))  # the context is known
         self.known: list[list[int]] = []  # of each hidden layer: how many units have rank ≤ k, k = 0 … D − 1
-        self.indices: list[str] = []
-        self._sorted("columns", torch.cat([torch.arange(i * inputs, (i + 1) * inputs) for i in order]))
-        for number, mask in enumerate(masks[:-1]):
+        self.indices = [_blocks(order, inputs)]  # of inputs, hidden units and outputs, sorted by rank
+        for mask in masks[:-1]:
             rank = (mask * rank).amax(1)
             ranks = rank.sort().values.tolist()
             self.known.append([bisect_right(ranks, k) for k in range(len(order))])
-            self._sorted(f"units_{number}", rank.argsort(stable=True))
-        self._sorted("rows", torch.cat([torch.arange(i * parameters, (i + 1) * parameters) for i in order]))
-
-    def _sorted(self, name: str, index: Tensor) -> None:
-        self.register_buffer(name, index, persistent=False)
-        self.indices.append(name)
+            self.indices.append(rank.argsort(stable=True))
+        self.indices.append(_blocks(order, parameters))
 
     def triangular(self, layers: list[nn.Module]) -> list[tuple[Tensor, Tensor]]:
         """Return weight and bias (a column) of every layer, sorted by rank and without the context."""
         found = []
         for layer, before, after in zip(layers, self.indices[:-1], self.indices[1:], strict=True):
-            rows, columns = self.get_buffer(after), self.get_buffer(before)
             weight = layer.get_parameter("weight") * layer.get_buffer("mask")
+            rows, columns = after.to(weight.device), before.to(weight.device)
             bias = layer.get_parameter("bias").index_select(0, rows)
             found.append((weight.index_select(0, rows).index_select(1, columns), bias[:, None]))
         return found
+
+
+def _blocks(order: tuple[int, ...], size: int) -> Tensor:
+    """Return the indices of blocks of ``size`` entries in an order."""
+    return torch.cat([torch.arange(i * size, (i + 1) * size) for i in order])

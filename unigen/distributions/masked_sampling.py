@@ -96,7 +96,7 @@ class _Sweep:
         if context is not None:  # its part of the first layer is the same for all steps
             given = context.expand(*batch, net.context).reshape(-1, net.context)
             part = torch.nn.functional.linear(given, first[:, -net.context :])
-            index = net.ranks.get_buffer(net.ranks.indices[1])
+            index = net.ranks.indices[1].to(first.device)
             weight, bias = self.weights[0]
             self.weights[0] = (weight, bias + part.T.index_select(0, index))
         self.units = [Rows(weight.shape[1], self.columns, first) for weight, _ in self.weights]
@@ -130,7 +130,6 @@ class _Sweep:
 
     def _seen(self, i: int, x_i: Tensor) -> Tensor:
         """Return what the network sees of feature i, standardised and clipped, (K, M)."""
-        k = self.net.inputs_per_feature
-        seen = self.encode(x_i[..., None]).reshape(-1, k)
-        seen = (seen - self.net.centre[i * k : (i + 1) * k]) / self.net.spread[i * k : (i + 1) * k]
+        seen = self.encode(x_i[..., None]).reshape(-1, self.net.inputs_per_feature)
+        seen = self.net.standardised(seen, i)
         return (seen if self.net.limit is None else seen.clamp(-self.net.limit, self.net.limit)).T
