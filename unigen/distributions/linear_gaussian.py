@@ -23,6 +23,7 @@ from unigen.distributions.low_rank import capacitance
 from unigen.distributions.principal import covariance, principal_axes
 from unigen.errors import ArgumentError, NonFiniteError, ShapeError
 
+DEGENERATE = 1e-12  # smallest noise variance relative to the mean variance
 CHUNK = 2**19  # numbers of x in float64 at a time
 
 
@@ -77,6 +78,39 @@ def check_latents(features: int, latents: int, program: str) -> None:
             site="latents",
             got=f"{latents} of {features} features",
             expected="1 ≤ latents < features",
+        )
+
+
+def check_maximum(variance: Tensor, scale: Tensor, latents: int, program: str) -> None:
+    """Refuse a noise variance below 10⁻¹² of a scale.
+
+    Raises:
+        ArgumentError: It is: the likelihood has no maximum.
+    """
+    if not bool((variance > DEGENERATE * scale).all()):
+        raise ArgumentError(
+            "the likelihood has no maximum: the data lie in a subspace of as many dimensions as the latent",
+            program=program,
+            site="latents",
+            got=latents,
+            hint="fewer latents, more examples, or noise on the data",
+        )
+
+
+def check_noise(noise: Tensor, program: str) -> None:
+    """Refuse noise variances of zero.
+
+    Raises:
+        NonFiniteError: There are some.
+    """
+    if not bool((noise > 0).all()):
+        raise NonFiniteError(
+            "a feature is constant, its noise variance zero",
+            program=program,
+            site="x",
+            got=f"{int((noise <= 0).sum())} such features",
+            expected="none",
+            hint="drop them, or FactorAnalysis(..., floor=1e-6)",
         )
 
 

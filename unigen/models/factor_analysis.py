@@ -15,7 +15,7 @@ from pyro import distributions as dist
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from unigen.distributions.linear_gaussian import check_latents, check_weights, finite_covariance
+from unigen.distributions.linear_gaussian import check_latents, check_noise, check_weights, finite_covariance
 from unigen.distributions.missing import entries
 from unigen.distributions.partial_low_rank import (
     has_missing,
@@ -24,7 +24,8 @@ from unigen.distributions.partial_low_rank import (
     posterior,
     statistics,
 )
-from unigen.errors import ArgumentError, NonFiniteError
+from unigen.distributions.rotation import Rotation, principal, rotated
+from unigen.errors import ArgumentError
 from unigen.objectives.likelihood import EM
 from unigen.objectives.objective import Objective
 from unigen.program import Program
@@ -133,15 +134,16 @@ class FactorAnalysis(Program):
 
     def _write(self, weight: Tensor, mean: Tensor, noise: Tensor, variances: Tensor) -> None:
         noise = noise.clamp_min(self.floor * variances.mean())
-        if not bool((noise > 0).all()):
-            raise NonFiniteError(
-                "a feature is constant, its noise variance zero",
-                program=self.name,
-                site="x",
-                got=f"{int((noise <= 0).sum())} such features",
-                expected="none",
-                hint="drop them, or FactorAnalysis(..., floor=1e-6)",
-            )
+        check_noise(noise, self.name)
         self.weight.copy_(weight)
         self.mean.copy_(mean)
         self.log_noise.copy_(noise.log())
+
+    @torch.no_grad()
+    def rotate(self, how: Rotation = principal) -> None:
+        """Replace W by WR, R = how(W) orthogonal: other axes of z, the same p(x).
+
+        Args:
+            how: ``principal``, ``varimax``, or any function of W (D, q) that returns R (q, q).
+        """
+        self.weight.copy_(rotated(self.weight, how, self.name))

@@ -14,15 +14,13 @@ from pyro import distributions as dist
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from unigen.distributions.linear_gaussian import check_latents, check_weights, leading_axes
+from unigen.distributions.linear_gaussian import check_latents, check_maximum, check_weights, leading_axes
 from unigen.distributions.missing import entries
 from unigen.distributions.partial_low_rank import normal, observed_location, posterior, statistics
-from unigen.errors import ArgumentError
+from unigen.distributions.rotation import Rotation, principal, rotated
 from unigen.objectives.likelihood import EM, ClosedForm
 from unigen.objectives.objective import Objective
 from unigen.program import Program
-
-DEGENERATE = 1e-12  # smallest σ² relative to the mean eigenvalue
 
 
 class PPCA(Program):
@@ -101,14 +99,7 @@ class PPCA(Program):
             ArgumentError: σ² is not positive: the data span at most q dimensions and the likelihood has no maximum.
         """
         scale = variance.reshape(1) + weight.square().sum() / mean.shape[0]
-        if not bool(variance > DEGENERATE * scale):
-            raise ArgumentError(
-                "the likelihood has no maximum: the data lie in a subspace of as many dimensions as the latent",
-                program=self.name,
-                site="latents",
-                got=self.latents,
-                hint="fewer latents, more examples, or noise on the data",
-            )
+        check_maximum(variance, scale, self.latents, self.name)
         self.weight.copy_(weight)
         self.mean.copy_(mean)
         self.log_variance.copy_(variance.reshape(1).log())
@@ -146,3 +137,12 @@ class PPCA(Program):
         ridge = None if precision is None else self.variance.double() * precision.double()
         weight, mean, residual = found.maximise(ridge)
         self.write(weight, mean, residual.sum() / found.count.sum())
+
+    @torch.no_grad()
+    def rotate(self, how: Rotation = principal) -> None:
+        """Replace W by WR, R = how(W) orthogonal: other axes of z, the same p(x).
+
+        Args:
+            how: ``principal``, ``varimax``, or any function of W (D, q) that returns R (q, q).
+        """
+        self.weight.copy_(rotated(self.weight, how, self.name))
