@@ -134,7 +134,7 @@ OTHERS: dict[str, str] = {
     "UnigenError": "unigen.errors",
 }
 
-MODULES = ("data", "plots", "errors", "evaluate", "relations", "nn", "testing")
+MODULES = ("data", "plots", "errors", "estimators", "evaluate", "relations", "nn", "testing")
 
 
 def modules() -> dict[str, str]:
