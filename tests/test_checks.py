@@ -159,3 +159,36 @@ def test_finite_numbers_whose_sum_is_not():
     x[1, 2] = -np.inf
     with pytest.raises(NonFiniteError, match="2 non-finite"):
         check(x)
+
+
+def test_numbers_for_one_feature_are_a_column():
+    with pytest.raises(
+        ShapeError, match=r"got shape \(7,\), expected \(N, 1\). Try: one feature is a column: x\[:, None\]"
+    ):
+        check(torch.randn(7), event=(1,))
+    with pytest.raises(EmptyDataError):
+        check(torch.randn(0), event=(1,))
+
+
+@pytest.mark.parametrize(
+    ("labels", "hint"),
+    [
+        (torch.tensor([0, 2, 1]), r"one_hot\(labels, 3\)"),
+        (torch.tensor([[0], [2], [1]]), r"one_hot\(labels.flatten\(\), 3\)"),
+        (torch.tensor([0.0, 2.0, 1.0]), r"one_hot\(labels.long\(\), 3\)"),
+    ],
+)
+def test_labels_become_a_context_by_one_hot(labels, hint):
+    with pytest.raises(
+        ContextError, match=rf"expected \(3, 3\). Try: integer labels: torch.nn.functional.{hint}"
+    ):
+        check_context(labels, 3, 3, torch.float32, "VAE")
+
+
+def test_what_is_no_label_gets_no_such_hint():
+    for c in (torch.tensor([0.5, 1.0]), torch.tensor([0, 3]), torch.tensor([-1, 2]), torch.zeros(2, 2)):
+        with pytest.raises(ContextError) as caught:
+            check_context(c, 3, 2, torch.float32, "VAE")
+        assert caught.value.hint is None
+    with pytest.raises(ContextError, match=r"context\[:, None\]"):
+        check_context(torch.randn(4), 1, 4, torch.float32, "VAE")

@@ -193,3 +193,30 @@ def test_a_game_is_fitted_without_held_out_rows(tmp_path):
     np.save(tmp_path / "x.npy", np.random.RandomState(0).randn(20, 3))
     done = invoke("fit", "GAN", tmp_path / "x.npy", "--out", tmp_path / "run", "--steps", 2)
     assert done.exit_code == 0, done.output
+
+
+def test_a_misspelt_option_or_family_gets_a_suggestion(tmp_path):
+    table(tmp_path / "x.csv")
+    done = invoke("fit", "ppca", tmp_path / "x.csv", "--out", tmp_path / "run", "--set", "latent=1")
+    refused(done, "ArgumentError")
+    assert (
+        "argument 'latent': got an unknown option" in done.stderr and "did you mean 'latents'?" in done.stderr
+    )
+    done = invoke("fit", "ppac", tmp_path / "x.csv", "--out", tmp_path / "run")
+    refused(done, "UnknownNameError")
+    assert "did you mean 'PPCA'?" in done.stderr
+
+
+def test_a_family_made_of_programs_is_constructed_in_python(tmp_path):
+    table(tmp_path / "x.csv")
+    done = invoke("fit", "mixture", tmp_path / "x.csv", "--out", tmp_path / "run")
+    refused(done, "ArgumentError")
+    assert "construct it in Python" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_cell_that_is_no_number_is_named_by_its_line(tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n3,red\n")
+    done = invoke("fit", "ppca", tmp_path / "x.csv", "--out", tmp_path / "run")
+    refused(done, "DTypeError")
+    assert "file 'x.csv': line 3, column 2 ('b') is no number; got 'red'" in done.stderr

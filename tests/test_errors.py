@@ -49,3 +49,23 @@ def test_message(parts, text):
     error = ShapeError(**parts)
     assert str(error) == text
     assert (error.got, error.expected, error.hint) == tuple(parts.get(k) for k in ("got", "expected", "hint"))
+
+
+@pytest.mark.parametrize(
+    ("error", "place"),
+    [
+        (errors.ArgumentError(site="latents"), "argument 'latents'"),
+        (errors.UnknownNameError(site="family"), "argument 'family'"),
+        (errors.ContextError(site="context"), "argument 'context'"),
+        (errors.NonFiniteError(site="context"), "argument 'context'"),
+        (errors.ShapeError(argument="components"), "argument 'components'"),
+        (errors.ArgumentError(site="--set"), "option '--set'"),
+        (errors.DTypeError(site="x.csv"), "file 'x.csv'"),
+        (errors.ShapeError(site="theta"), "site 'theta'"),
+        (errors.SiteError(site="z"), "site 'z'"),
+        (errors.NoDensityError(site="x"), "site 'x'"),
+    ],
+)
+def test_sites_arguments_options_and_files_are_told_apart(error, place):
+    assert str(error).startswith(f"{place}:")
+    assert f"'{error.site}'" in place

@@ -43,3 +43,23 @@ def test_unknown_names_list_the_known():
         names.resolve("VAE", {"PPCA": "unigen.models.ppca"})
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         unigen.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"), [("ppac", "PPCA"), ("Vea", "VAE"), ("gaussianmixtur", "GaussianMixture")]
+)
+def test_a_misspelt_family_gets_a_suggestion(wrong, right):
+    with pytest.raises(UnknownNameError, match=rf"Try: did you mean '{right}'\?"):
+        names.family(wrong)
+
+
+def test_a_name_like_none_gets_the_list():
+    with pytest.raises(UnknownNameError, match="Try: unigen families"):
+        names.family("quux")
+    with pytest.raises(UnknownNameError, match="one of ") as caught:
+        names.resolve("quux", {"PPCA": "unigen.models.ppca"})
+    assert caught.value.hint is None
+    with pytest.raises(AttributeError, match=r"no attribute 'PPAC'; did you mean 'PPCA'\?"):
+        unigen.PPAC  # noqa: B018
+    with pytest.raises(AttributeError, match=r"see dir\(unigen\)"):
+        unigen.quux  # noqa: B018

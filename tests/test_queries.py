@@ -277,3 +277,22 @@ def test_distribution_of_a_program():
     assert (
         r.batch_shape == (6,) and r.sample().shape == (6, 2) and r.log_prob(torch.zeros(6, 2)).shape == (6,)
     )
+
+
+@pytest.mark.parametrize("query", ["log_prob", "score", "energy"])
+def test_a_seed_reproduces_a_monte_carlo_value(query):
+    vae, x = tiny_vae(), torch.randn(5, 3)
+    ask = getattr(vae, query)
+    state = torch.get_rng_state()
+
+    def value(seed: int) -> torch.Tensor:
+        found = ask(x, seed=seed)
+        return found.value if isinstance(found, LogProb) else found
+
+    assert torch.equal(value(1), value(1))
+    assert not torch.equal(value(1), value(2))
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(1)
+    with evaluating(vae):
+        unseeded = getattr(vae, query)(x)
+    assert torch.equal(unseeded.value if isinstance(unseeded, LogProb) else unseeded, value(1))

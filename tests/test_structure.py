@@ -150,3 +150,28 @@ def test_accepts_a_guide_that_agrees():
     check_guide(Toy().structure, guide(), "Toy")
     for program in (Toy(), SharedMean(), Nested(), Switch(), Conditional()):
         program.check()
+
+
+@pytest.mark.parametrize("site", ["x", "z"])
+def test_a_forgotten_to_event_is_said_with_the_shapes(site):
+    class Forgotten(Program):
+        def model(self, x=None, n=1):
+            with self.plate(x, n):
+                if site == "z":
+                    pyro.sample("z", dist.Normal(torch.zeros(3), 1.0))
+                return pyro.sample("x", dist.Normal(torch.zeros(3), 1.0), obs=x)
+
+    words = (
+        rf"Forgotten, site '{site}': .*3 values.*plate 'data' 2; got batch shape \(…, 3\).*\.to_event\(1\)"
+    )
+    with pytest.raises(SiteError, match=words):
+        Forgotten().structure  # noqa: B018
+
+
+def test_other_errors_of_the_model_pass_as_they_are():
+    class Broken(Program):
+        def model(self, x=None, n=1):
+            raise ValueError("my own")
+
+    with pytest.raises(ValueError, match=r"^my own$"):
+        Broken().structure  # noqa: B018

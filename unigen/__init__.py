@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from unigen.names import MODULES, modules
+from unigen.names import MODULES, did_you_mean, modules
 
 __version__ = "0.1.0"
 
@@ -16,7 +16,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"unigen.{name}")
     table = modules()
     if name not in table:
-        raise AttributeError(f"module 'unigen' has no attribute '{name}'; see dir(unigen)")
+        hint = did_you_mean(name, (*table, *MODULES), "see dir(unigen)")
+        raise AttributeError(f"module 'unigen' has no attribute '{name}'; {hint}")
     value = getattr(importlib.import_module(table[name]), name)
     globals()[name] = value
     return value

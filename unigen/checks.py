@@ -61,8 +61,10 @@ def _check_shape(x: Tensor, event_shape: torch.Size, program: str, site: str) ->
             raise EmptyDataError(program=program, site=site, got="0 examples", expected="at least one")
         return
     hint = None
-    if tuple(x.shape) == tuple(event_shape):
-        hint = "add a batch dimension: x[None]"
+    if x.dim() == 1 and x.shape[0] > 0 and tuple(event_shape) == (1,):
+        hint = f"one feature is a column: {site}[:, None]"
+    elif tuple(x.shape) == tuple(event_shape):
+        hint = f"add a batch dimension: {site}[None]"
     elif x.dim() > 1 and x[:1].numel() == event_shape.numel():
         hint = f"reshape: x.reshape(-1{''.join(f', {d}' for d in event_shape)})"
     elif x.dim() >= 1 and x.shape[0] == 0:
@@ -192,6 +194,24 @@ def _check_support(x: Tensor, support: Constraint, dtype: torch.dtype, program: 
         )
 
 
+def _context_hint(c: Tensor, features: int) -> str | None:
+    """Return how labels or a plain sequence become a context of C features."""
+    if c.dim() == 1 and features == 1:
+        return "one feature is a column: context[:, None]"
+    whole = not c.is_floating_point() or bool((c == c.round()).all())
+    if (
+        features > 1
+        and c[:1].numel() == 1
+        and c.numel() > 0
+        and whole
+        and bool((c >= 0).all() & (c < features).all())
+    ):
+        labels = "labels" if c.dim() == 1 else "labels.flatten()"
+        labels += ".long()" if c.is_floating_point() else ""
+        return f"integer labels: torch.nn.functional.one_hot({labels}, {features})"
+    return None
+
+
 def check_context(
     context: object, features: int, n: int | None, dtype: torch.dtype, program: str
 ) -> Tensor | None:
@@ -216,7 +236,12 @@ def check_context(
     c = as_tensor(context, program, "context")
     if c.dim() != 2 or c.shape[1] != features or (n is not None and c.shape[0] not in (1, n)):
         rows = "N" if n is None else n
-        raise ContextError(program=program, got=f"shape {tuple(c.shape)}", expected=f"({rows}, {features})")
+        raise ContextError(
+            program=program,
+            got=f"shape {tuple(c.shape)}",
+            expected=f"({rows}, {features})",
+            hint=_context_hint(c, features),
+        )
     c = c.to(dtype)
     if not bool(torch.isfinite(c).all()):
         raise NonFiniteError(

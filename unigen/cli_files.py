@@ -32,15 +32,19 @@ def _construct(family_name: str, features: int, options: dict[str, Any]) -> Any:
     import inspect
 
     from unigen.errors import ArgumentError, UnigenError
-    from unigen.names import family
+    from unigen.names import did_you_mean, family
 
     kind = family(family_name)
     known = list(inspect.signature(kind.__init__).parameters)[1:]
     for name in options:
         if name not in known:
-            raise ArgumentError(
-                program=family_name, site=name, got="an unknown option", expected=", ".join(known)
-            )
+            raise ArgumentError(program=family_name, site=name, got="an unknown option",
+                                expected=", ".join(known), hint=did_you_mean(name, known))  # fmt: skip
+    if "features" not in known:
+        hint = (
+            "construct it in Python, fit it, and ug.save it; `unigen sample` and `unigen score` take the file"
+        )
+        raise ArgumentError("this family has no number of features", program=family_name, hint=hint)
     try:
         return kind(**{"features": features} | options)
     except UnigenError:

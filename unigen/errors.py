@@ -6,14 +6,22 @@ Each class also derives from the built-in exception that a caller would catch wi
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+ARGUMENTS = ("context", "data", "labels", "weights")  # that no error takes for sites
+
 
 class UnigenError(Exception):
-    """Base of all deliberate errors; its message names program, site, got, expected and a remedy.
+    """Base of all deliberate errors; its message names program, site or argument, got, expected and a remedy.
+
+    What ``site`` names is called a site of the Pyro program, but an argument in the errors that are only about
+    arguments, an option where it starts with ``--``, and a file where it has an ending.
 
     Args:
         message: A sentence that says what went wrong (optional when ``got`` and ``expected`` say it).
         program: Name of the program concerned.
-        site: Name of the sample site or argument concerned.
+        site: Name of the sample site concerned (or argument, option or file, see above).
+        argument: Name of the argument concerned, in its place.
         got: What was found.
         expected: What would have been right.
         hint: What to try.
@@ -21,7 +29,11 @@ class UnigenError(Exception):
     Example:
         >>> print(ShapeError(program="VAE", site="x", got="(3, 5)", expected="(N, 64)", hint="flatten the images"))
         VAE, site 'x': got (3, 5), expected (N, 64). Try: flatten the images.
+        >>> print(ArgumentError(program="PPCA", site="latents", got=9, expected="at most 8"))
+        PPCA, argument 'latents': got 9, expected at most 8.
     """
+
+    _noun: ClassVar[str] = "site"
 
     def __init__(
         self,
@@ -29,19 +41,19 @@ class UnigenError(Exception):
         *,
         program: str | None = None,
         site: str | None = None,
+        argument: str | None = None,
         got: object = None,
         expected: object = None,
         hint: str | None = None,
     ) -> None:
-        self.message, self.program, self.site = message, program, site
+        self.message, self.program = message, program
+        self.site, self.argument = site or argument, argument
         self.got, self.expected, self.hint = got, expected, hint
         super().__init__(message)
 
     def __str__(self) -> str:
         """Assemble the parts that were given into one readable line."""
-        where = ", ".join(
-            part for part in (self.program, f"site '{self.site}'" if self.site else None) if part is not None
-        )
+        where = ", ".join(part for part in (self.program, self._place()) if part is not None)
         facts = [self.message.rstrip(".")] if self.message else []
         if self.got is not None and self.expected is not None:
             facts.append(f"got {self.got}, expected {self.expected}")
@@ -53,6 +65,17 @@ class UnigenError(Exception):
         if self.hint:
             text += f" Try: {self.hint.rstrip('.')}."
         return f"{where}: {text.strip()}" if where else text.strip()
+
+    def _place(self) -> str | None:
+        """Name the site, argument, option or file concerned."""
+        if not self.site:
+            return None
+        noun = "argument" if self.argument or self.site in ARGUMENTS else self._noun
+        if self.site.startswith("--"):
+            noun = "option"
+        elif "." in self.site.strip("."):
+            noun = "file"
+        return f"{noun} '{self.site}'"
 
 
 class ShapeError(UnigenError, ValueError):
@@ -78,13 +101,19 @@ class EmptyDataError(UnigenError, ValueError):
 class ContextError(UnigenError, ValueError):
     """A context given to an unconditional program, missing for a conditional one, or of the wrong shape."""
 
+    _noun = "argument"
+
 
 class ArgumentError(UnigenError, ValueError):
     """An option outside its range, or two options that exclude one another."""
 
+    _noun = "argument"
+
 
 class UnknownNameError(UnigenError, LookupError):
     """A family, relation, data set or site that does not exist; the message lists those that do."""
+
+    _noun = "argument"
 
 
 class SiteError(UnigenError, ValueError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
+from collections.abc import Iterable
 from typing import Any
 
 from unigen.errors import UnknownNameError
@@ -49,6 +51,7 @@ PARTS: dict[str, str] = {
     "MaximumLikelihood": "unigen.objectives.likelihood",
     "ClosedForm": "unigen.objectives.likelihood",
     "EM": "unigen.objectives.likelihood",
+    "ARD": "unigen.objectives.ard",
     "DenoisingScoreMatching": "unigen.objectives.denoising",
     "ContrastiveDivergence": "unigen.objectives.contrastive",
     "Adversarial": "unigen.objectives.adversarial",
@@ -142,6 +145,18 @@ def modules() -> dict[str, str]:
     return {name: module for name, (module, _) in FAMILIES.items()} | PARTS | OTHERS
 
 
+def did_you_mean(name: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
+    """Return a hint that names the known name nearest to a misspelt one, or another hint.
+
+    Example:
+        >>> did_you_mean("ppac", ["PCA", "PPCA", "VAE"])
+        "did you mean 'PPCA'?"
+    """
+    spelt = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), list(spelt), n=1, cutoff=0.6)
+    return f"did you mean '{spelt[close[0]]}'?" if close else otherwise
+
+
 def resolve(name: str, among: dict[str, str] | None = None) -> Any:
     """Return the object behind a public name.
 
@@ -150,7 +165,8 @@ def resolve(name: str, among: dict[str, str] | None = None) -> Any:
     """
     table = modules() if among is None else among
     if name not in table:
-        raise UnknownNameError(got=repr(name), expected=f"one of {', '.join(sorted(table))}")
+        expected = f"one of {', '.join(sorted(table))}"
+        raise UnknownNameError(got=repr(name), expected=expected, hint=did_you_mean(name, table))
     return getattr(importlib.import_module(table[name]), name)
 
 
@@ -162,7 +178,7 @@ def family(name: str) -> Any:
     """
     exact = {known.lower(): known for known in FAMILIES}
     if name.lower() not in exact:
-        raise UnknownNameError(
-            "unknown family", got=repr(name), expected=f"one of {', '.join(FAMILIES)}", hint="unigen families"
-        )
+        hint = did_you_mean(name, FAMILIES, "unigen families")
+        expected = f"one of {', '.join(FAMILIES)}"
+        raise UnknownNameError("unknown family", got=repr(name), expected=expected, hint=hint)
     return resolve(exact[name.lower()])

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PARTICLES = 64  # of the default importance-weighted bound
 CHUNK = 1024  # examples scored at a time
+Seed = int | None
 
 
 @contextmanager
@@ -61,9 +62,8 @@ def first_latent(program: Program) -> Site:
     """
     local = [site for site in program.structure.latents if site.local]
     if not local:
-        raise UnsupportedQueryError(
-            "this family has no latent variable", program=program.name, hint="log_prob, sample and score work"
-        )
+        hint = "log_prob, sample and score work"
+        raise UnsupportedQueryError("this family has no latent variable", program=program.name, hint=hint)
     return next((site for site in local if site.name == "z"), local[0])
 
 
@@ -88,12 +88,8 @@ def kind_of_program(program: Program) -> Kind:
     sites = (program.structure.observed, *program.structure.latents)
     for site in sites:
         if site.kind is None:
-            raise NoDensityError(
-                "the draws of a part have no density",
-                program=program.name,
-                site=site.name,
-                hint="sample works",
-            )
+            message = "the draws of a part have no density"
+            raise NoDensityError(message, program=program.name, site=site.name, hint="sample works")
     start = Kind.LOWER_BOUND if program.structure.latents else Kind.EXACT
     return functools.reduce(Kind.__add__, [site.kind for site in sites if site.kind is not None], start)
 
@@ -111,11 +107,13 @@ def importance_bound(program: Program, x: Tensor, context: Tensor | None, sample
     k = samples if guide is not None else 1
     weights = log_weights(model, guide, samples=k, nesting=program.structure.nesting)
     if weights.shared_latents:
-        raise UnsupportedQueryError(
-            "a latent outside the plate couples all examples, so log p(x_i) has no meaning for each alone",
-            program=program.name,
-            hint="objectives.iwae bounds the joint log p(x_1 … x_N); or condition on a draw of the shared latent",
+        message = (
+            "a latent outside the plate couples all examples, so log p(x_i) has no meaning for each alone"
         )
+        hint = (
+            "objectives.iwae bounds the joint log p(x_1 … x_N); or condition on a draw of the shared latent"
+        )
+        raise UnsupportedQueryError(message, program=program.name, hint=hint)
     if weights.kind is Kind.LOWER_BOUND:
         return _averaged_bound(program, weights.local)
     value = torch.logsumexp(weights.local, 0) - math.log(k)
@@ -160,7 +158,7 @@ def sample(  # noqa: D417  (a method of Program)
     context: object = None,
     *,
     sampler: Sampler | None = None,
-    seed: int | None = None,
+    seed: Seed = None,
 ) -> Tensor:
     """Return n draws of x.
 
@@ -186,7 +184,12 @@ def sample(  # noqa: D417  (a method of Program)
 
 
 def log_prob(  # noqa: D417  (a method of Program)
-    self: Program, x: object, context: object = None, *, density: Density | None = None
+    self: Program,
+    x: object,
+    context: object = None,
+    *,
+    density: Density | None = None,
+    seed: Seed = None,
 ) -> LogProb:
     """Return log p(x | c) in nats, and what kind of number it is.
 
@@ -194,6 +197,7 @@ def log_prob(  # noqa: D417  (a method of Program)
         x: Data, shape (N, *event_shape).
         context: Shape (N, C) for a conditional program.
         density: How to compute it; the family's own way if omitted.
+        seed: Reproduces a Monte Carlo value without touching the global random state.
 
     Returns:
         LogProb of N values; differentiable in x if x requires a gradient.
@@ -204,19 +208,15 @@ def log_prob(  # noqa: D417  (a method of Program)
     """
     rows, c = self.check_batch(x, context)
     differentiable = isinstance(x, Tensor) and x.requires_grad
-    with evaluating(self), torch.set_grad_enabled(differentiable):
+    with evaluating(self), seeded(seed, self.device), torch.set_grad_enabled(differentiable):
         chunks = [
             self.density_of(rows[i : i + CHUNK], None if c is None else c[i : i + CHUNK], density)
             for i in range(0, rows.shape[0], CHUNK)
         ]
     first = chunks[0]
     errors = [part.stderr for part in chunks if part.stderr is not None]
-    return LogProb(
-        torch.cat([part.value for part in chunks]),
-        first.kind,
-        torch.cat(errors) if errors else None,
-        first.dims,
-    )
+    values = torch.cat([part.value for part in chunks])
+    return LogProb(values, first.kind, torch.cat(errors) if errors else None, first.dims)
 
 
 def posterior(self: Program, x: object, context: object = None) -> TorchDistribution:
@@ -232,12 +232,8 @@ def posterior(self: Program, x: object, context: object = None) -> TorchDistribu
         with evaluating(self):
             nodes = draw(functools.partial(self.guide, rows, c, rows.shape[0]))
     if site.name not in nodes:
-        raise UnsupportedQueryError(
-            "there is no way back from x to z",
-            program=self.name,
-            site=site.name,
-            hint="a VAE or PPCA has one",
-        )
+        message, hint = "there is no way back from x to z", "a VAE or PPCA has one"
+        raise UnsupportedQueryError(message, program=self.name, site=site.name, hint=hint)
     return nodes[site.name]["fn"]
 
 
@@ -275,10 +271,12 @@ def reconstruct(self: Program, x: object, context: object = None) -> Tensor:
     return self.decode(self.encode(x, context), context)
 
 
-def score(self: Program, x: object, context: object = None, *, density: Density | None = None) -> Tensor:
+def score(
+    self: Program, x: object, context: object = None, *, density: Density | None = None, seed: Seed = None
+) -> Tensor:
     """Return ∇_x log p(x | c), shape (N, *event_shape), through whatever density the program has.
 
-    An unnormalised density gives the exact score; a bound gives the score of the bound.
+    An unnormalised density gives the exact score; a bound gives the score of the bound. ``seed`` as in ``log_prob``.
 
     Raises:
         UnsupportedQueryError: x is discrete.
@@ -287,10 +285,12 @@ def score(self: Program, x: object, context: object = None, *, density: Density 
         raise UnsupportedQueryError("a discrete x has no score", program=self.name, site=self.observed)
     rows, c = self.check_batch(x, context)
     rows = rows.detach().requires_grad_(True)
-    value = self.log_prob(rows, c, density=density).value
+    value = self.log_prob(rows, c, density=density, seed=seed).value
     return torch.autograd.grad(value.sum(), rows)[0].detach()
 
 
-def energy(self: Program, x: object, context: object = None, *, density: Density | None = None) -> Tensor:
-    """Return E(x) = −log p(x | c) up to a constant, shape (N,), in nats."""
-    return -self.log_prob(x, context, density=density).value
+def energy(
+    self: Program, x: object, context: object = None, *, density: Density | None = None, seed: Seed = None
+) -> Tensor:
+    """Return E(x) = −log p(x | c) up to a constant, shape (N,), in nats; ``seed`` as in ``log_prob``."""
+    return -self.log_prob(x, context, density=density, seed=seed).value

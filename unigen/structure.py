@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -104,6 +107,30 @@ def _parents(model: PyroFunction, names: list[str]) -> dict[str, tuple[str, ...]
     }
 
 
+@contextmanager
+def _plate_errors(program: str) -> Iterator[None]:
+    """Say what Pyro's error means where a site's batch shape does not fit its plate.
+
+    Raises:
+        SiteError: It does not, as where ``.to_event(1)`` was forgotten.
+    """
+    try:
+        yield
+    except ValueError as error:
+        found = re.search(r"plate\('(.+)'\) at site (\S+) dim (-\d+), (\d+) vs (\d+)", str(error))
+        if found is None:
+            raise
+        plate, site, dim, size, given = found.groups()
+        raise SiteError(
+            f"the site has {given} values along dimension {dim} of its batch shape, the plate '{plate}' {size}",
+            program=program,
+            site=site,
+            got=f"batch shape (…, {given})",
+            expected=f"(…, {size}) or (…, 1), and the features in the event shape",
+            hint=".to_event(1) at the site: its last dimension then belongs to one example",
+        ) from error
+
+
 def discover(
     model: PyroFunction, observed: str, program: str, tracked: PyroFunction | None = None
 ) -> Structure:
@@ -119,7 +146,7 @@ def discover(
         SiteError: The observed site is missing or stands outside the plate ``data``.
     """
     with isolated(), torch.no_grad(), torch.random.fork_rng(devices=[]):
-        with Cheap():
+        with Cheap(), _plate_errors(program):
             nodes = sample_nodes(record(model))
         parents = _parents(tracked or model, list(nodes))
     if observed not in nodes:

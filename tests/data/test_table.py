@@ -100,3 +100,37 @@ def test_nothing_is_unpickled(tmp_path, ending):
 def test_a_file_is_closed_after_reading(tmp_path):
     np.savez(tmp_path / "x.npz", x=X)
     read_table(tmp_path / "x.npz")  # an open file would be a ResourceWarning, an error in tests
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.csv", "a,b\n1,2\n\n3,\n", r"line 4, column 2 \('b'\) is empty.*write nan"),
+        ("x.csv", "1,,3\n4,5,6\n", r"line 1, column 2 is empty"),
+        (
+            "x.csv",
+            "a,species\n1,setosa\n",
+            r"line 2, column 2 \('species'\) is no number; got 'setosa'.*get_dummies",
+        ),
+        ("x.csv", "1,2\n3,red\n", "line 2, column 2 is no number; got 'red'"),
+        ("x.csv", "1;2\n3;4\n", r"separated by another character; got line 1: '1;2'.*sep=';'"),
+        ("x.csv", "1,5;2,5\n3,5;4,5\n", r"sep=';'.*decimal=','"),
+        ("x.csv", "a;b\n1;2\n", "sep=';'"),
+        ("x.csv", "1\t2\n3\t4\n", "rename it to .tsv"),
+        ("x.tsv", "1,2\n3,4\n", "rename it to .csv"),
+        ("x.csv", "1,2\n3,4,5\n", "line 2 has another number of cells than line 1; got 3, expected 2"),
+        ("x.csv", "a,b\n1,2\n\n3\n", "line 4 has another number of cells than line 1; got 1, expected 2"),
+    ],
+)
+def test_messages_name_the_line_and_a_remedy(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(DTypeError, match=message) as caught:
+        read_table(path)
+    assert str(caught.value).startswith(f"file '{name}': ")
+
+
+def test_nan_is_a_number(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("a,b\n1,nan\n")
+    np.testing.assert_array_equal(read_table(path), [[1.0, np.nan]])

@@ -120,3 +120,15 @@ def test_linear_vae_is_affine() -> None:
     z = torch.randn(3, 2)
     a, b = vae.decoder(z), vae.decoder(-z)
     assert torch.allclose((a + b) / 2, vae.decoder(torch.zeros(1, 2)).expand(3, 5), atol=1e-6)
+
+
+def test_a_prior_on_another_context_is_refused_at_construction():
+    prior = ug.NSF(2, context=3, hidden=(4,), transforms=1)
+    with pytest.raises(
+        ContextError, match=r"VAE: its part NSF .*got NSF with context=3, expected a part without"
+    ):
+        VAE(4, 2, prior=prior)
+    with pytest.raises(ContextError, match=r"got NSF with context=3, expected context=2, that of the whole"):
+        VAE(4, 2, prior=prior, context=2)
+    vae = VAE(4, 2, prior=prior, context=3)
+    assert vae.sample(2, torch.zeros(2, 3)).shape == (2, 4)

@@ -9,7 +9,7 @@ from pyro import distributions as dist
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from unigen.errors import ArgumentError
+from unigen.errors import ArgumentError, ContextError
 from unigen.logprob import Kind
 
 
@@ -52,20 +52,31 @@ def labelled(distribution: TorchDistribution, label: str) -> TorchDistribution:
 Part = Any  #  a Program, a distribution, or a callable (context) -> distribution
 
 
-def as_distribution(part: Part, context: Tensor | None = None) -> TorchDistribution:
+def as_distribution(part: Part, context: Tensor | None = None, owner: str = "") -> TorchDistribution:
     """Return the distribution of a part: a program's ``distribution(context)``, a distribution, a module's output.
 
     Args:
         part: Program, distribution, or module.
         context: Given to programs that are conditional, and to modules that take one.
+        owner: Name of the program that holds the part, used in messages.
 
     Raises:
         ArgumentError: The part is none of these.
+        ContextError: The part is conditional on a context that its owner does not have.
     """
     if hasattr(part, "log_prob") and hasattr(part, "event_shape") and not isinstance(part, nn.Module):
         return part
     if hasattr(part, "distribution"):
         program: Any = part
+        features = 0 if context is None else context.shape[-1]
+        if program.context_features not in (0, features):
+            raise ContextError(
+                f"its part {program.name} has another context",
+                program=owner or None,
+                got=f"{program.name} with context={program.context_features}",
+                expected=f"context={features}, that of the whole" if features else "a part without context",
+                hint=f"{owner or 'the whole'}(…, context={program.context_features}), or a part without one",
+            )
         return program.distribution(context if program.context_features else None)
     if callable(part):
         made: Any = part()

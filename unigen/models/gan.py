@@ -107,7 +107,7 @@ class GAN(Program):
         self.prior = StandardNormal(latents) if prior is None else prior
         own = MLP(latents, features, hidden=hidden, activation=nn.LeakyReLU(0.2), context=context)
         self.generator = Bounded(own, features) if generator is None else generator
-        got = as_distribution(self.prior, self._dummy_context(1)).event_shape
+        got = as_distribution(self.prior, self._dummy_context(1), type(self).__name__).event_shape
         if got != (latents,):
             raise ShapeError(program="GAN", site="z", got=tuple(got), expected=(latents,))
 

@@ -78,7 +78,7 @@ class VAE(Program):
             MLP(features, 2 * latents, hidden=hidden, context=context) if encoder is None else encoder
         )
         self.decoder = MLP(latents, width, hidden=hidden, context=context) if decoder is None else decoder
-        given = as_distribution(self.prior, self._dummy_context(1))
+        given = as_distribution(self.prior, self._dummy_context(1), "VAE")
         if kind_of(given) is None:
             raise NoDensityError(
                 f"the prior {type(self.prior).__name__} has no density, which the bound needs",
