@@ -68,6 +68,14 @@ class Lifted(EventTransform):
             self.domain = constraints.independent(inner.domain, self.surplus)
             self.codomain = constraints.independent(inner.codomain, self.surplus)
 
+    def forward_shape(self, shape: torch.Size) -> torch.Size:
+        """Return the shape of z for a shape of x."""
+        return self.inner.forward_shape(shape)
+
+    def inverse_shape(self, shape: torch.Size) -> torch.Size:
+        """Return the shape of x for a shape of z."""
+        return self.inner.inverse_shape(shape)
+
     def _inverse(self, z: Tensor) -> Tensor:
         return inverse(self.inner, z)
 
@@ -84,6 +92,14 @@ class Inverted(EventTransform):
         super().__init__(inner.rank)
         self.inner, self.domain, self.codomain = inner, inner.codomain, inner.domain
         self.bijective = inner.bijective
+
+    def forward_shape(self, shape: torch.Size) -> torch.Size:
+        """Return the shape of z for a shape of x."""
+        return self.inner.inverse_shape(shape)
+
+    def inverse_shape(self, shape: torch.Size) -> torch.Size:
+        """Return the shape of x for a shape of z."""
+        return self.inner.forward_shape(shape)
 
     def _inverse(self, z: Tensor) -> Tensor:
         return self.inner.call_and_ladj(z)[0]
