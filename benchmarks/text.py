@@ -4,8 +4,8 @@
 
 The budget is ``minutes × threads`` of processor time, compilation included, whatever else the machine does: the
 learning rate follows that clock, down to zero at its end. Matrices are multiplied in bfloat16 with float32 sums where
-the processor has instructions for it. Evaluation is in float32, over windows of 256 characters that start 64 apart: every
-character but the first of the text is predicted from 192 to 255 characters before it. The target is 1.52.
+the processor has instructions for it. Evaluation is in float32, over windows of 256 characters that start 64 apart, so
+that every character but the first of the text is predicted from 192 to 255 characters before it. The target is 1.52.
 """
 
 from __future__ import annotations
