@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -185,9 +185,14 @@ class Hutchinson(Divergence):
     def vectors(self, x: Tensor) -> Tensor:
         """Random probes, (K, N, *event)."""
         size = (self.probes, *x.shape)
-        if self.gaussian:
-            return torch.randn(size, dtype=x.dtype, device=x.device, generator=self.generator)
-        return torch.randint(0, 2, size, device=x.device, generator=self.generator).to(x.dtype) * 2.0 - 1.0
+        options: dict[str, Any] = {"dtype": x.dtype, "device": x.device}
+        if self.generator is not None:  # symbolic sizes cannot be traced beside a generator, not even None
+            options["generator"] = self.generator
+        return (
+            torch.randn(size, **options)
+            if self.gaussian
+            else 2.0 * torch.randint(0, 2, size, **options) - 1.0
+        )
 
     def combine(self, forms: Tensor) -> Tensor:
         """One quadratic form a probe, (N, K)."""

@@ -56,8 +56,9 @@ class Counted(nn.Module):
         spent = self.count.backward if self.backward_pass else self.count.forward
         if self.limit is not None and spent >= self.limit:
             raise DivergedError(
-                f"the ODE is not solved after {spent} evaluations of its right-hand side, at t = {float(t):.6g}: "
-                "it is stiff there, or the tolerances are below what its precision allows",
+                f"the ODE is not solved after {spent} evaluations of its right-hand side, "
+                f"at t = {float(t.detach()):.6g}: it is stiff there, "
+                "or the tolerances are below what its precision allows",
                 hint="larger rtol and atol, a larger max_evaluations, FixedSteps, or a penalty that keeps the "
                 "velocity smooth (RNODE)",
             )
