@@ -72,21 +72,27 @@ class AmortisedNormal(nn.Module):
             self.log_scale[site.name.replace(".", "/")] = nn.Parameter(torch.full(shape, -2.0))
 
     @staticmethod
-    def _sample(site: Site, loc: Tensor, scale: Tensor) -> None:
+    def _sample(site: Site, loc: Tensor, scale: Tensor) -> Tensor:
         transform = biject_to(site.support)
         shape = transform.inverse_shape(site.event_shape)
         target = torch.Size(loc.shape[:-1] + shape)
         base = dist.Normal(loc.reshape(target), scale.reshape(target)).to_event(len(shape))
         if isinstance(_inner(site.support), type(constraints.real)):  # `is` fails after a deep copy
-            pyro.sample(site.name, base)
-        else:
-            pyro.sample(site.name, dist.TransformedDistribution(base, [transform]))
+            return pyro.sample(site.name, base)
+        return pyro.sample(site.name, dist.TransformedDistribution(base, [transform]))
+
+    def sample_shared(self) -> dict[str, Tensor]:
+        """Draw the latents outside the plate, by name."""
+        drawn = {}
+        for site in self.shared:
+            key = site.name.replace(".", "/")
+            loc, scale = self.loc[key].reshape(-1), self.log_scale[key].exp().reshape(-1)
+            drawn[site.name] = self._sample(site, loc, scale)
+        return drawn
 
     def sample_sites(self, program: Program, x: Tensor | None, context: Tensor | None, n: int) -> None:
         """Run the guide as a Pyro function."""
-        for site in self.shared:
-            key = site.name.replace(".", "/")
-            self._sample(site, self.loc[key].reshape(-1), self.log_scale[key].exp().reshape(-1))
+        self.sample_shared()
         if self.encoder is None:
             return
         with program.plate(x, n):

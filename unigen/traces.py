@@ -274,6 +274,14 @@ def draw(model: PyroFunction, values: Mapping[str, Tensor] | None = None) -> dic
         return sample_nodes(record(fixed))
 
 
+def log_joint(model: PyroFunction, values: Mapping[str, Tensor]) -> Tensor:
+    """Return the log density of all sites of a model together, those named in ``values`` fixed, in nats, shape ()."""
+    with isolated():
+        nodes = sample_nodes(record(poutine.condition(model, data=dict(values)))).values()
+        terms = [scale_and_mask(n["fn"].log_prob(n["value"]), n["scale"], n["mask"]).sum() for n in nodes]
+    return torch.stack(terms).sum()
+
+
 def site_log_prob(node: Node) -> Tensor:
     """Return log density of one site at its value, (N,) for a local site, in nats."""
     with isolated():
