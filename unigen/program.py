@@ -159,7 +159,7 @@ class Program(ProgramModule):
 
     def _dummy_context(self, n: int) -> Tensor | None:
         c = self.context_features
-        return torch.zeros(n, c, dtype=self.dtype, device=self.device) if c else None
+        return torch.ones(n, c, dtype=self.dtype, device=self.device) if c else None
 
     @property
     def structure(self) -> Structure:
