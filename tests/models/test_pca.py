@@ -87,3 +87,48 @@ def test_all_latents_and_constant_data():
     pca.solve(torch.ones(4, 3))
     assert torch.allclose(pca.sample(5), torch.ones(5, 3))
     assert torch.allclose(pca.reconstruct(torch.ones(2, 3)), torch.ones(2, 3))
+
+
+def test_whitening_is_sklearns_and_inverts():
+    """THEOREMS 33: the whitened coordinates of the data have mean 0 and covariance I."""
+    x = digits().train.double()[:300]
+    pca, peer = PCA(64, 10).double(), decomposition.PCA(10, whiten=True).fit(x.numpy())
+    pca.solve(x)
+    y, n = pca.whiten(x), x.shape[0]
+    signs = np.sign((peer.components_ * pca.components.numpy()).sum(1))
+    assert np.allclose(y, peer.transform(x.numpy()) * signs * (n / (n - 1)) ** 0.5, atol=1e-9)
+    assert np.allclose(np.cov(y.numpy().T, bias=True), np.eye(10), atol=1e-10)
+    assert y.mean(0).abs().max() < 1e-10
+    assert torch.allclose(pca.unwhiten(y), pca.reconstruct(x), atol=1e-10)
+
+
+def test_the_codes_of_ppca_are_white_together_with_their_spread():
+    """THEOREMS 33: at the optimum the aggregated posterior has mean 0 and covariance I."""
+    x = problems.spectrum_data(mean=1.0)
+    ppca = PPCA(5, 2).double()
+    ppca.solve(x)
+    z = ppca.posterior(x)
+    spread = torch.cov(z.mean.mT, correction=0) + z.covariance_matrix.mean(0)
+    assert z.mean.mean(0).abs().max() < 1e-12
+    assert torch.allclose(spread, torch.eye(2).double(), atol=1e-12)
+
+
+def test_axes_without_variance_cannot_be_whitened():
+    x = torch.randn(50, 4)
+    x[:, 2] = 1.0
+    for data, latents in ((x, 4), (torch.cat([x[:, :2], x[:, :2]], 1), 3), (x[:2], 2), (torch.ones(1, 4), 1)):
+        pca = PCA(4, latents)
+        pca.solve(data)
+        assert torch.allclose(pca.components @ pca.components.mT, torch.eye(latents), atol=1e-5)
+        assert pca.reconstruct(data).isfinite().all()
+        with pytest.raises(ArgumentError, match="no variance along an axis"):
+            pca.whiten(data)
+
+
+def test_weights_repeat_rows():
+    x, r = torch.randn(20, 3).double(), torch.arange(20) % 3
+    a, b = PCA(3, 2).double(), PCA(3, 2).double()
+    a.solve(x, weights=r)
+    b.solve(x.repeat_interleave(r, 0))
+    for p, q in zip(a.buffers(), b.buffers(), strict=True):
+        assert torch.allclose(p, q, atol=1e-12)

@@ -66,18 +66,42 @@ class Moments:
         return b[:, :-1], self.centre + b[:, -1], residual.clamp_min(0)
 
 
-def check_latents(features: int, latents: int, program: str) -> None:
-    """Refuse a number of latents that leaves no direction for the noise.
+def check_latents(features: int, latents: int, program: str, all_of_them: bool = False) -> None:
+    """Refuse a number of latents that leaves no direction for the noise, or (without noise) exceeds the features.
 
     Raises:
-        ArgumentError: Not 1 ≤ latents < features.
+        ArgumentError: Not 1 ≤ latents < features, or not 1 ≤ latents ≤ features for ``all_of_them``.
     """
-    if not 1 <= latents < features:
+    if not 1 <= latents < features + all_of_them:
         raise ArgumentError(
             program=program,
             site="latents",
             got=f"{latents} of {features} features",
-            expected="1 ≤ latents < features",
+            expected=f"1 ≤ latents {'≤' if all_of_them else '<'} features",
+        )
+
+
+def check_spread(variances: Tensor, rest: Tensor, program: str) -> None:
+    """Refuse axes without variance, to a few units of rounding of their sum.
+
+    Args:
+        variances: Of the axes, shape (q,).
+        rest: Variance outside them, shape (1,).
+        program: Name used in messages.
+
+    Raises:
+        ArgumentError: There are some.
+    """
+    total = variances.sum() + rest.sum()
+    flat = variances <= 8 * torch.finfo(variances.dtype).eps * total
+    if bool(flat.any()):
+        raise ArgumentError(
+            "the data have no variance along an axis, so its coordinate has no unit",
+            program=program,
+            site="latents",
+            got=f"{int(flat.sum())} such axes of {flat.shape[0]}",
+            expected="none",
+            hint=f"latents={int((~flat).sum())}",
         )
 
 

@@ -13,35 +13,11 @@ import torch
 from pyro import distributions as dist
 from torch import Tensor
 
-from unigen.densities.density import Density
-from unigen.distributions.principal import principal_axes
-from unigen.errors import ArgumentError, NoDensityError
-from unigen.logprob import Kind, LogProb
+from unigen.densities.degenerate import Degenerate
+from unigen.distributions.linear_gaussian import check_latents, check_spread, leading_axes
+from unigen.errors import ArgumentError
 from unigen.objectives.objective import Objective, Player, ProgramLoss
 from unigen.program import Program
-
-
-class Degenerate(Density):
-    """No density: the distribution lives on a plane. Asking for one, or for its kind, raises, and names PPCA."""
-
-    @property
-    def kind(self) -> Kind:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Raise NoDensityError."""
-        raise NoDensityError(
-            "all mass lies on a plane, so x has no density",
-            program="PCA",
-            site="x",
-            hint="PPCA, which has noise σ² > 0",
-        )
-
-    def log_prob(self, program: Program, x: Tensor, context: Tensor | None = None) -> LogProb:
-        """Raise NoDensityError."""
-        raise NoDensityError(
-            "all mass lies on a plane, so x has no density",
-            program=program.name,
-            site="x",
-            hint=f"PPCA(features={program.event_shape[0]}, latents=q), the same model with noise σ² > 0",
-        )
 
 
 class ReconstructionLoss(ProgramLoss):
@@ -101,13 +77,7 @@ class PCA(Program):
     residual_variance: Tensor
 
     def __init__(self, features: int, latents: int = 2) -> None:
-        if not 1 <= latents <= features:
-            raise ArgumentError(
-                program="PCA",
-                site="latents",
-                got=f"{latents} of {features} features",
-                expected="1 ≤ latents ≤ features",
-            )
+        check_latents(features, latents, "PCA", all_of_them=True)
         super().__init__((features,), objective=LeastSquares(), density=Degenerate())
         self.latents = latents
         self.register_buffer("components", torch.eye(features)[:latents])  # U_qᵀ, orthonormal rows
@@ -133,16 +103,41 @@ class PCA(Program):
         return self.explained_variance / (self.explained_variance.sum() + self.residual_variance)
 
     @torch.no_grad()
-    def solve(self, x: Tensor) -> None:
+    def whiten(self, x: object) -> Tensor:
+        """Return the coordinates on the axes in units of their standard deviations, Λ^{-1/2}Uᵀ(x − μ), shape (N, q).
+
+        Over the data that determined the axes they have mean 0 and covariance I.
+
+        Raises:
+            ArgumentError: The data have no variance along an axis.
+        """
+        return self.encode(x) / self._scale()
+
+    @torch.no_grad()
+    def unwhiten(self, y: Tensor) -> Tensor:
+        """Return UΛ^{1/2}y + μ, the point of the plane with whitened coordinates y (N, q), shape (N, D)."""
+        return self.decode(y * self._scale())
+
+    def _scale(self) -> Tensor:
+        check_spread(self.explained_variance, self.residual_variance, self.name)
+        return self.explained_variance.sqrt()
+
+    @torch.no_grad()
+    def solve(self, x: Tensor, weights: Tensor | None = None) -> None:
         """Set axes, mean and variances from the data, computed in float64.
 
-        The sign of an axis is such that its entry of largest modulus is positive.
+        The sign of an axis is such that its entry of largest modulus is positive. Axes beyond the span of the
+        data (constant features, fewer examples than latents) complete an orthonormal basis, with variance 0.
 
         Args:
             x: Data, shape (N, D).
+            weights: How often each example counts, shape (N,), ≥ 0; once if omitted.
+
+        Raises:
+            NonFiniteError, ShapeError, ArgumentError: Bad data or weights.
         """
-        mean, values, axes = principal_axes(x)
-        self.components.copy_(axes[:, : self.latents].mT)
+        mean, values, axes = leading_axes(x, weights, self.latents, self.name)
+        self.components.copy_(axes.mT)
         self.mean.copy_(mean)
         self.explained_variance.copy_(values[: self.latents])
         self.residual_variance.copy_(values[self.latents :].sum().reshape(1))
