@@ -15,6 +15,8 @@ from unigen.errors import NoDensityError
 from unigen.estimators.low_rank import LowRankEstimator
 from unigen.models.pca import PCA as Program
 
+DEGENERATE = 1e-12  # smallest variance relative to the largest that is not rounding
+
 
 class PCA(LowRankEstimator):
     """PCA with the numbers of ``sklearn.decomposition.PCA``: variances divided by N − 1, and so its score.
@@ -92,16 +94,17 @@ class PCA(LowRankEstimator):
         return self.components_ * np.sqrt(spread)[:, None]
 
     def _log_prob(self, x: Tensor) -> Tensor:
-        mean = torch.as_tensor(self.mean_)
+        mean, q = torch.as_tensor(self.mean_), self.n_components_
+        smallest = self.noise_variance_ if q < mean.shape[0] else self.explained_variance_[-1]
+        if not smallest > DEGENERATE * self.explained_variance_[0]:
+            raise NoDensityError(
+                f"the data lie in a subspace of {q} dimensions, so that x has no density",
+                program="PCA",
+                hint="fewer n_components, or more examples",
+            )
         x = x.to(mean.dtype)
-        if self.noise_variance_ > 0:
+        if q < mean.shape[0]:
             weight = torch.as_tensor(self._factor().T, dtype=mean.dtype)
             return LowRankNormal(mean, weight, torch.full_like(mean, self.noise_variance_)).log_prob(x)
-        root, info = torch.linalg.cholesky_ex(torch.as_tensor(self.get_covariance(), dtype=mean.dtype))
-        if int(info):
-            raise NoDensityError(
-                "the covariance is singular",
-                program="PCA",
-                hint="fewer n_components, more examples, or PPCA",
-            )
-        return DenseNormal(mean, scale_tril=root).log_prob(x)
+        covariance = torch.as_tensor(self.get_covariance(), dtype=mean.dtype)
+        return DenseNormal(mean, scale_tril=torch.linalg.cholesky(covariance)).log_prob(x)
