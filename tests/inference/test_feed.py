@@ -148,6 +148,15 @@ def test_starting_values_come_from_some_rows_of_a_file(tmp_path, monkeypatch):
     assert Feed(PPCA(3, 1), X, 4).start()[0].shape == (10, 3)
 
 
+def test_missing_entries_of_a_file(tmp_path):
+    holes = X.clone()
+    holes[2, 1] = float("nan")
+    file = stored(holes, tmp_path)
+    assert Feed(PPCA(3, 1, missing=True), file, 4).source()[0].isnan().sum() == 1
+    with pytest.raises(NonFiniteError, match="missing=True"):
+        Feed(PPCA(3, 1), file, 4)
+
+
 @pytest.mark.parametrize(("change", "error"), [
     (lambda x: x[:, :2], ShapeError), (lambda x: x[:0], EmptyDataError), (lambda x: x / 0, NonFiniteError),
 ])  # fmt: skip

@@ -96,7 +96,8 @@ class Feed:
         if not isinstance(x, np.memmap):
             return None
         p = self.program
-        rows = check_stored(x, p.event_shape, p.support, p.dtype, p.name, p.observed)
+        option = p.missing is False
+        rows = check_stored(x, p.event_shape, p.support, p.dtype, p.name, p.observed, option)
         c = check_context(context, p.context_features, rows.shape[0], p.dtype, p.name)
         return rows, None if c is None else c.to(p.device)
 
