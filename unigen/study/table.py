@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from unigen.errors import NoDensityError
-from unigen.names import FAMILIES, family
+from unigen.names import FAMILIES, family, resolve
 from unigen.objectives.elbo import ELBO
 from unigen.program import Program
 
 FEATURES = 3
-# of the families whose example is no vector of features
-SMALLEST: dict[str, dict[str, Any]] = {
-    "Mixture": {"components": ("GaussianMixture", "PPCA")},  # families, built likewise
-    "HiddenMarkov": {"features": 2, "length": 3},
-    "StateSpace": {"features": 2, "length": 3},
-    "DeepMarkov": {"features": 2, "length": 3},
+SEQUENCE = {"features": 2, "length": 3}
+# arguments of the families that take more than a number of features
+SMALLEST: dict[str, Callable[[], dict[str, Any]]] = {
+    "Mixture": lambda: {"components": [smallest("GaussianMixture"), smallest("PPCA")]},
+    "Flow": lambda: {"features": FEATURES, "layers": [resolve("Coupling")()]},
+    "Glow": lambda: {"shape": (1, 2, 2), "levels": 1, "steps": 1, "hidden": (4,)},
+    "Transformer": lambda: {"length": 3, "vocabulary": 2, "width": 8, "heads": 2, "layers": 1},
+    "PixelCNN": lambda: {"shape": (1, 2, 2), "likelihood": resolve("Bernoulli")(), "width": 4, "layers": 2},
+    "HiddenMarkov": lambda: SEQUENCE,
+    "StateSpace": lambda: SEQUENCE,
+    "DeepMarkov": lambda: SEQUENCE,
 }
 
 
@@ -51,9 +57,7 @@ def smallest(name: str) -> Program:
     Raises:
         UnknownNameError: There is no such family.
     """
-    arguments = SMALLEST.get(name, {"features": FEATURES})
-    if "components" in arguments:
-        arguments = arguments | {"components": [smallest(part) for part in arguments["components"]]}
+    arguments = SMALLEST[name]() if name in SMALLEST else {"features": FEATURES}
     return family(name)(**arguments)
 
 
