@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
+from unigen.densities.density import Density
 from unigen.densities.responsibility_bound import ResponsibilityBound
 from unigen.errors import NoDensityError
-from unigen.logprob import Kind
+from unigen.logprob import Kind, LogProb
 from unigen.models.flow import MAF
 from unigen.models.mixture_of_programs import Mixture
 from unigen.models.ppca import PPCA
@@ -22,29 +25,31 @@ def test_with_exact_components_it_is_the_density():
     assert found.kind is Kind.EXACT and found.stderr is None and found.dims == 3
 
 
+class Noisy(Density):
+    """log p(x) + a normal error: a bound in the mean, whose exponential is far too large."""
+
+    kind = Kind.LOWER_BOUND
+
+    def log_prob(self, program, x, context=None):
+        exact = program.marginal(context).log_prob(x)
+        return LogProb(exact + 2 * torch.randn_like(exact), self.kind, torch.full_like(exact, 2.0))
+
+
 def test_noise_does_not_lift_it_above_the_evidence():
-    """One-sample bounds are so noisy that the log-sum-exp of them would exceed the truth; this mean does not."""
-
-    class OneSample(PPCA):
-        @property
-        def has_marginal(self) -> bool:
-            return False
-
-        def guide(self, x):
-            import pyro
-
-            with self.plate(x):  # too wide, so that the weights are noisy
-                pyro.sample("z", pyro.distributions.Normal(x[:, :1] * 0, 3.0).to_event(1))
-
-    mixture = Mixture([OneSample(2, 1), OneSample(2, 1)]).double()
-    x = torch.randn(20, 2).double() * 2
-    truth = torch.stack([p.marginal().log_prob(x) for p in mixture.parts], -1)
-    truth = (truth + mixture.logits.log_softmax(0)).logsumexp(-1).detach()
-    draws = torch.stack([mixture.log_prob(x).value for _ in range(100)]) - truth
-    assert mixture.kind is Kind.LOWER_BOUND
-    assert (draws.mean(0) < 5 * draws.std(0) / 10 + 1e-9).all()
-    stderr = mixture.log_prob(x).stderr
-    assert stderr is not None and 0.3 < (stderr.mean() / draws.std(0).mean()) < 3
+    """The log-sum-exp of such bounds exceeds the truth; with responsibilities from another evaluation it cannot."""
+    parts = [PPCA(2, 1).double() for _ in range(3)]
+    truth = torch.stack([p.marginal().log_prob(x := torch.ones(1, 2).double()) for p in parts], -1)
+    truth = (truth - math.log(3)).logsumexp(-1).detach()
+    for p in parts:
+        p.density = Noisy()
+    mixture = Mixture(parts).double()
+    rows = x.expand(4000, 2)
+    found = mixture.log_prob(rows)
+    naive = (torch.stack([p.log_prob(rows).value for p in parts], -1) - math.log(3)).logsumexp(-1)
+    stderr = found.value.std() / 4000**0.5
+    assert found.value.mean() < truth + 5 * stderr
+    assert naive.mean() > truth + 0.5  # what the log-sum-exp of one evaluation would say
+    assert found.stderr is not None and ((found.stderr > 1) & (found.stderr <= 2)).all()
 
 
 def test_refuses_a_program_that_is_no_mixture():

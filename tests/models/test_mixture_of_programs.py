@@ -154,6 +154,11 @@ def test_em_from_the_truth_ends_above_it():
     truth, x = subspaces()
     mixture = copy.deepcopy(truth)
     mixture.seeded.fill_(True)
+    with torch.no_grad():
+        mixture.logits.copy_(torch.tensor([1.0, 0.0, -1.0]))
+    r = mixture.posterior(x).probs
+    mixture.em_step(x)
+    assert torch.allclose(mixture.logits.softmax(0), r.mean(0), rtol=0, atol=1e-12)
     for _ in range(20):
         mixture.em_step(x)
     # 2 Δ log-likelihood of 3 · 18 + 2 free parameters is about χ²₅₆ / N a example: mean 56/1200, sd √112/1200

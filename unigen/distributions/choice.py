@@ -36,20 +36,20 @@ def check_components(programs: Sequence[Program], owner: str) -> tuple[Kind, int
     """
     if not programs or any(not hasattr(p, "density_of") for p in programs):
         got = "none" if not programs else ", ".join(type(p).__name__ for p in programs)
-        raise ArgumentError(program=owner, site="components", got=got, expected="a list of programs",
+        raise ArgumentError(program=owner, argument="components", got=got, expected="a list of programs",
                             hint="[ug.PPCA(3, 1) for _ in range(5)]")  # fmt: skip
     if len({id(p) for p in programs}) < len(programs):
         raise ArgumentError("the same program stands twice among the components", program=owner,
-                            site="components", hint="[ug.PPCA(3, 1) for _ in range(5)]")  # fmt: skip
+                            argument="components", hint="[ug.PPCA(3, 1) for _ in range(5)]")  # fmt: skip
     first, widths = programs[0], [p.context_features for p in programs]
     for k, p in enumerate(programs):
         pair = f"component 0, {first.name}, and component {k}, {p.name}"
         if p.event_shape != first.event_shape:
-            raise ShapeError(f"{pair}, have other event shapes", program=owner, site="components",
+            raise ShapeError(f"{pair}, have other event shapes", program=owner, argument="components",
                              got=tuple(p.event_shape), expected=tuple(first.event_shape),
                              hint="give all components the same features")  # fmt: skip
         if str(p.support) != str(first.support):
-            raise SupportError(f"{pair}, live on other sets", program=owner, site="components",
+            raise SupportError(f"{pair}, live on other sets", program=owner, argument="components",
                                got=p.support, expected=first.support,
                                hint="the same likelihood, or support='unit' for every flow")  # fmt: skip
         if p.context_features not in (0, max(widths)):
@@ -62,7 +62,7 @@ def _kind(program: Program, k: int, owner: str) -> Kind:
     try:
         return program.kind
     except NoDensityError as error:
-        raise NoDensityError(f"component {k}, {program.name}, has draws only", program=owner, site="components",
+        raise NoDensityError(f"component {k}, {program.name}, has draws only", program=owner, argument="components",
                              hint="components with a density or a bound: PPCA, MAF, VAE") from error  # fmt: skip
 
 

@@ -21,8 +21,8 @@ from unigen.objectives.objective import Objective
 from unigen.program import Program
 
 ITERATIONS = 5  # of L-BFGS in one step
-EMPTY = 1e-6  # examples below which a component counts as empty
 SMOOTHING = 0.02  # share of every example that starts in all components alike
+FAILED = (ArithmeticError, RuntimeError, ValueError)  # torch's own: no factorisation, an invalid parameter
 SETTLE = 10  # steps of the components on their first clusters
 
 
@@ -92,9 +92,13 @@ def _climb(program: Program, parameters: list[nn.Parameter], x: Tensor, w: Tenso
         return value.detach()
 
     start = _value(program, x, w)
-    with torch.enable_grad():
-        optimiser.step(loss)  # pyright: ignore[reportArgumentType]
-    optimiser.zero_grad()
+    try:
+        with torch.enable_grad():
+            optimiser.step(loss)  # pyright: ignore[reportArgumentType]
+    except FAILED:
+        return False
+    finally:
+        optimiser.zero_grad()
     return _value(program, x, w) >= start
 
 
@@ -162,7 +166,7 @@ def raise_components(programs: Sequence[Program], x: Tensor, r: Tensor, steps: i
     """
     failures: list[ArgumentError | NonFiniteError] = []
     for k, program in enumerate(programs):
-        if float(r[:, k].sum()) < EMPTY:
+        if not float(r[:, k].sum()) > 0:
             continue
         try:
             for _ in range(steps):
