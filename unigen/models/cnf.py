@@ -28,7 +28,7 @@ from unigen.dynamics.neural_flow import NeuralFlow
 from unigen.dynamics.ode_solver import ODESolver
 from unigen.errors import ArgumentError
 from unigen.nn.drift import DriftMLP
-from unigen.objectives.flow_likelihood import FlowLikelihood
+from unigen.objectives.flow_likelihood import RNODE, FlowLikelihood
 from unigen.objectives.objective import Objective
 from unigen.program import Program
 from unigen.queries import evaluating
@@ -45,6 +45,11 @@ class CNF(Program):
     in float64. With ``density=ProbabilityFlow(Hutchinson(probes))`` the log-density is an estimate with its standard
     error, at the cost of ``probes`` instead of D products with the Jacobian.
 
+    Few fixed steps in training are cheap, and plain maximum likelihood learns to profit from their error: then
+    ``surrogate`` stands above ``log_prob`` on the same data (two moons, 400 rounds: by .10 nats with the default
+    solver, by 61 with eight midpoint steps on a pinwheel, 834 rounds). RNODE's small price on motion, the default,
+    keeps the two equal (to .0002 nats there) and the fit is better for it; an adaptive solver needs none.
+
     Args:
         features: D.
         context: C.
@@ -52,7 +57,7 @@ class CNF(Program):
         hidden: Widths of the perceptron's hidden layers.
         solver: Solver of training: ``FixedSteps(...)``, whose step compiles, or ``Adaptive(..., adjoint=True)``.
         divergence: Divergence of training: exact up to 16 dimensions, one random probe above, if None.
-        objective: What ``fit`` minimises; ``FlowLikelihood(RNODE())`` keeps the flow smooth.
+        objective: What ``fit`` minimises; without RNODE's price on motion it is plain maximum likelihood.
         sampler: How draws are made.
         density: How ``log_prob`` is computed.
 
@@ -82,7 +87,7 @@ class CNF(Program):
         hidden: Sequence[int] = (64, 64, 64),
         solver: ODESolver = FixedSteps(8),
         divergence: Divergence | None = None,
-        objective: Objective = FlowLikelihood(),
+        objective: Objective = FlowLikelihood(RNODE()),
         sampler: ProbabilityFlowODE = ProbabilityFlowODE(1e-5, 1e-5, max_evaluations=10_000),
         density: Density = ProbabilityFlow(rtol=1e-5, atol=1e-5, max_evaluations=10_000),
     ) -> None:
