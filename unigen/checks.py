@@ -41,9 +41,12 @@ def as_tensor(
     if isinstance(x, (list, tuple)):
         x = np.asarray(x)
     if isinstance(x, np.ndarray) and x.dtype.kind in "fiub" and x.dtype.isnative:
+        x = np.ascontiguousarray(x)
+        if x.flags.writeable:
+            return torch.from_numpy(x)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that the array is read-only: so are data here
-            return torch.from_numpy(np.ascontiguousarray(x))
+            return torch.from_numpy(x)
     got = f"{type(x).__name__} of dtype {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
     raise DTypeError(
         program=program,
