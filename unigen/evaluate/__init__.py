@@ -1,17 +1,37 @@
-"""Evaluation: two-sample tests, which need only draws, baselines of log-likelihood, and ArviZ groups."""
+"""Evaluation: two-sample tests, brackets of log p, diagnostics of guides and latents, calibration, ArviZ groups."""
 
+from unigen.evaluate.active_units import active_units, linear_active
 from unigen.evaluate.arviz import to_arviz
-from unigen.evaluate.baselines import chow_liu, gaussian_tree, shrunk_gaussian
+from unigen.evaluate.bracket import bracket
+from unigen.evaluate.calibration import simulation_based_calibration
 from unigen.evaluate.classifier_two_sample import classifier_test
+from unigen.evaluate.comparison import compare
+from unigen.evaluate.elbo_surgery import elbo_surgery
+from unigen.evaluate.guide_quality import guide_quality
+from unigen.evaluate.information_criteria import compare_loo, loo, waic
+from unigen.evaluate.predictive_check import predictive_check
+from unigen.evaluate.rate_distortion import rate_distortion, rate_distortion_curve
 from unigen.evaluate.two_sample import energy_distance, mmd, sliced_wasserstein
+from unigen.evaluate.whiteness import whiteness
 
 __all__ = [
-    "chow_liu",
+    "active_units",
+    "bracket",
     "classifier_test",
+    "compare",
+    "compare_loo",
+    "elbo_surgery",
     "energy_distance",
-    "gaussian_tree",
+    "guide_quality",
+    "linear_active",
+    "loo",
     "mmd",
-    "shrunk_gaussian",
+    "predictive_check",
+    "rate_distortion",
+    "rate_distortion_curve",
+    "simulation_based_calibration",
     "sliced_wasserstein",
     "to_arviz",
+    "waic",
+    "whiteness",
 ]
