@@ -38,4 +38,6 @@ def states(length: int, levels: int) -> torch.Tensor:
 
 def codes(x: torch.Tensor, levels: int) -> torch.Tensor:
     """Return the row of each x (N, D) in ``states``."""
-    return (x.reshape(x.shape[0], -1) @ (float(levels) ** torch.arange(x[0].numel() - 1, -1, -1, dtype=F64))).long()
+    return (
+        x.reshape(x.shape[0], -1) @ (float(levels) ** torch.arange(x[0].numel() - 1, -1, -1, dtype=F64))
+    ).long()

@@ -48,7 +48,9 @@ def test_a_value_outside_is_named_with_its_place(row, token):
     x = torch.zeros(2, 3)
     check_levels(x, Categorical(4), "Transformer")
     x[row, 2] = token
-    with pytest.raises(SupportError, match=rf"token outside.*got {token} at place \({row}, 2\), expected 0 … 3"):
+    with pytest.raises(
+        SupportError, match=rf"token outside.*got {token} at place \({row}, 2\), expected 0 … 3"
+    ):
         check_levels(x, Categorical(4), "Transformer")
     with pytest.raises(SupportError, match=rf"got {token} at place 2,"):
         check_levels(x[row], Categorical(4), "Transformer")

@@ -137,7 +137,9 @@ def test_contexts_batches_and_plates():
 def test_a_warp_changes_what_is_drawn():
     p = transformer(4, 3).marginal()
     only = torch.tensor([0.0, -math.inf, -math.inf], dtype=F64)
-    assert bool((p.complete(torch.ones(5, 4, dtype=F64), 1, warp=lambda table: table + only)[:, 1:] == 0).all())
+    assert bool(
+        (p.complete(torch.ones(5, 4, dtype=F64), 1, warp=lambda table: table + only)[:, 1:] == 0).all()
+    )
 
 
 def test_bad_values_and_parts_are_refused():
@@ -147,6 +149,10 @@ def test_bad_values_and_parts_are_refused():
     with pytest.raises(ShapeError):
         p.log_prob(torch.zeros(2, 5, dtype=F64))
     net = CausalTransformer(4, 3, classes=3, width=8, heads=2)
-    for head, shape in ((Categorical(4), (4,)), (Categorical(3), (5,)), (Gaussian("per_feature", features=4), (4,))):
+    for head, shape in (
+        (Categorical(4), (4,)),
+        (Categorical(3), (5,)),
+        (Gaussian("per_feature", features=4), (4,)),
+    ):
         with pytest.raises(ArgumentError):
             SequentialDistribution(net, head, shape)

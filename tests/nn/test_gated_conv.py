@@ -61,7 +61,9 @@ def test_context_reaches_the_first_pixel():
     assert ((one - two) != 0).all()
 
 
-@pytest.mark.parametrize("bad", [{"kernel": 4}, {"kernel": 1}, {"shape": (0, 2, 2)}, {"layers": 0}, {"dropout": -0.1}])
+@pytest.mark.parametrize(
+    "bad", [{"kernel": 4}, {"kernel": 1}, {"shape": (0, 2, 2)}, {"layers": 0}, {"dropout": -0.1}]
+)
 def test_bad_sizes_are_refused(bad):
     with pytest.raises(ArgumentError):
         GatedPixelNet(**({"shape": (1, 2, 2), "parameters": 2} | bad))

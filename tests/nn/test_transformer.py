@@ -29,7 +29,9 @@ def reference(model, x, context=None):
         q, k, v = F.linear(F.layer_norm(h, h.shape[-1:]), block.qkv.weight).chunk(3, -1)
         q, k, v = (y.unflatten(-1, (block.heads, -1)) for y in (q, k, v))
         if model.place is None:
-            angle = torch.arange(t)[:, None] * 10_000.0 ** (-torch.arange(0, q.shape[-1], 2, dtype=F64) / q.shape[-1])
+            angle = torch.arange(t)[:, None] * 10_000.0 ** (
+                -torch.arange(0, q.shape[-1], 2, dtype=F64) / q.shape[-1]
+            )
             turn = torch.polar(torch.ones_like(angle), angle)[:, None]
             q, k = (
                 torch.cat(((z := torch.complex(*y.chunk(2, -1)) * turn).real, z.imag), -1) for y in (q, k)
@@ -37,14 +39,20 @@ def reference(model, x, context=None):
         weight = torch.einsum("nthd,nshd->nhts", q, k) / math.sqrt(q.shape[-1])
         weight = weight.masked_fill(later, -math.inf).softmax(-1)
         h = h + F.linear(torch.einsum("nhts,nshd->nthd", weight, v).flatten(-2), block.mix.weight)
-        h = h + F.linear(F.linear(F.layer_norm(h, h.shape[-1:]), block.up.weight).relu() ** 2, block.down.weight)
+        h = h + F.linear(
+            F.linear(F.layer_norm(h, h.shape[-1:]), block.up.weight).relu() ** 2, block.down.weight
+        )
     return F.linear(F.layer_norm(h, h.shape[-1:]), model.head.weight, model.head.bias)
 
 
 @pytest.mark.parametrize("positions", ["rotary", "learned"])
 @torch.no_grad()
 def test_it_is_the_network_written_out(positions):
-    model, x, c = net(context=2, positions=positions), torch.randn(4, 6, 1, dtype=F64), torch.randn(4, 2, dtype=F64)
+    model, x, c = (
+        net(context=2, positions=positions),
+        torch.randn(4, 6, 1, dtype=F64),
+        torch.randn(4, 2, dtype=F64),
+    )
     model.rotation = rotations(6, 8).double()
     assert (model(x, c) - reference(model, x, c)).abs().max() < 1e-6  # rotations are kept in float32
 
@@ -52,7 +60,9 @@ def test_it_is_the_network_written_out(positions):
 @pytest.mark.parametrize("positions", ["rotary", "learned"])
 def test_each_output_depends_on_all_earlier_inputs_and_on_no_other(positions):
     model = net(positions=positions)
-    j = torch.autograd.functional.jacobian(lambda x: model(x[..., None]).sum(-1)[0], torch.randn(1, 6, dtype=F64))
+    j = torch.autograd.functional.jacobian(
+        lambda x: model(x[..., None]).sum(-1)[0], torch.randn(1, 6, dtype=F64)
+    )
     seen = j[:, 0] != 0
     assert torch.equal(seen, torch.ones(6, 6).tril(-1).bool())
 

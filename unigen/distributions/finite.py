@@ -53,7 +53,8 @@ def check_levels(x: Tensor, likelihood: Likelihood, program: str, site: str = "x
 
     Args:
         x: Values, any shape.
-        likelihood: The conditional; one with infinitely many values is not checked.
+        likelihood: The conditional; one with infinitely many values is not checked, and neither are NaN and infinity,
+            which other checks refuse.
         program: Name used in the message.
         site: Site used in the message.
 
@@ -63,7 +64,7 @@ def check_levels(x: Tensor, likelihood: Likelihood, program: str, site: str = "x
     levels = finite_levels(likelihood)
     if levels is None or x.numel() == 0:
         return
-    outside = (x < levels[0]) | (x > levels[1])
+    outside = ((x < levels[0]) | (x > levels[1])) & x.isfinite()
     if not bool(outside.any()):
         return
     place = tuple(outside.nonzero()[0].tolist())
