@@ -166,8 +166,6 @@ def raise_components(programs: Sequence[Program], x: Tensor, r: Tensor, steps: i
     """
     failures: list[ArgumentError | NonFiniteError] = []
     for k, program in enumerate(programs):
-        if not float(r[:, k].sum()) > 0:
-            continue
         try:
             for _ in range(steps):
                 raise_likelihood(program, x, r[:, k])
