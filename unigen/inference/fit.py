@@ -139,7 +139,8 @@ def fit(
         data: Tensor or array (N, *event), a pair (x, context), a unigen ``Dataset`` (fresh dequantisation
             noise for every batch, its validation split as validation), a torch ``Dataset`` or ``DataLoader``. A
             ``numpy.memmap`` stays in its file, which closed forms read a chunk of rows at a time and gradient
-            steps a batch at a time, starting values coming from a sample of its rows; EM takes all at once.
+            steps a batch at a time, starting values coming from a sample of its rows; EM steps get all of it at
+            once, read into memory if the file has another dtype than the program.
         objective: What is minimised: an objective, or an ELBO of ``pyro.infer``; the program's own if omitted.
         steps: Rounds; in each every player takes its steps. Excludes ``epochs``.
         epochs: Passes over the data instead.
