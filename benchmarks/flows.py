@@ -171,7 +171,7 @@ def drawing(family: str, d: int, rounds: int) -> dict[str, Ratio]:
         "zuko": lambda: zuko().sample((BATCH,)),
         "nflows": lambda: nflows.sample(BATCH),
         "normflows": lambda: normflows.sample(BATCH),
-        "unigen": lambda: program.sample(BATCH),
+        "unigen": lambda: program.marginal().sample((BATCH,)),
     }
     work = {name: without_gradients(each) for name, each in contenders.items()}
     bound = 1.0 if family == "MAF" else 1.1
@@ -191,7 +191,7 @@ def sequential(spline: bool, d: int, rounds: int) -> dict[str, Ratio]:
     )
     contenders = {
         "zuko, D passes": without_gradients(lambda: theirs().sample((BATCH,))),
-        "unigen, each unit once": without_gradients(lambda: program.sample(BATCH)),
+        "unigen, each unit once": without_gradients(lambda: program.marginal().sample((BATCH,))),
     }
     bounds = {"unigen, each unit once": 1.0}
     return measure(contenders, baseline="zuko, D passes", rounds=rounds, calls=1, bounds=bounds, warm_up=1)

@@ -36,9 +36,10 @@ class Ranks:
         """Return weight and bias (a column) of every layer, sorted by rank and without the context."""
         found = []
         for layer, before, after in zip(layers, self.indices[:-1], self.indices[1:], strict=True):
-            weight = layer.get_parameter("weight") * layer.get_buffer("mask")
+            assert isinstance(layer, nn.Linear) and isinstance(layer.mask, Tensor)
+            weight = layer.weight * layer.mask
             rows, columns = after.to(weight.device), before.to(weight.device)
-            bias = layer.get_parameter("bias").index_select(0, rows)
+            bias = layer.bias.index_select(0, rows)
             found.append((weight.index_select(0, rows).index_select(1, columns), bias[:, None]))
         return found
 

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unigen.distributions.conditioners import MaskedConditioner, check_width
 
@@ -92,7 +92,8 @@ class _Sweep:
         self.net, self.batch, self.encode, self.columns = net, batch, encode, math.prod(batch)
         layers, self.activations = list(net.net)[::2], list(net.net)[1::2]
         self.weights = net.ranks.triangular(layers)
-        first = layers[0].get_parameter("weight")
+        assert isinstance(layers[0], nn.Linear)
+        first = layers[0].weight  # under functional_call no nn.Parameter
         if context is not None:  # its part of the first layer is the same for all steps
             given = context.expand(*batch, net.context).reshape(-1, net.context)
             part = torch.nn.functional.linear(given, first[:, -net.context :])
