@@ -192,3 +192,13 @@ def test_what_is_no_label_gets_no_such_hint():
         assert caught.value.hint is None
     with pytest.raises(ContextError, match=r"context\[:, None\]"):
         check_context(torch.randn(4), 1, 4, torch.float32, "VAE")
+
+
+def test_numbers_that_the_programs_dtype_cannot_hold():
+    x = np.full((2, 3), 1.0)
+    x[1, 2] = -1e300
+    with pytest.raises(
+        NonFiniteError, match=r"float64 values that torch.float32 cannot hold.*up to 3.4e\+38"
+    ):
+        check(x)
+    assert check(x, dtype=torch.float64)[1, 2] == -1e300

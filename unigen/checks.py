@@ -129,6 +129,7 @@ def check_stored(
     with torch.no_grad():
         if not all(_valid(rows, discrete, support, dtype) for rows in chunks(x)):
             _check_finite(x, program, site, support, option)
+            _check_range(x, dtype, program, site)
             if discrete:
                 _check_integer(x, program, site)
             _check_support(x, support, dtype, program, site)
@@ -137,6 +138,7 @@ def check_stored(
 
 def _valid(rows: Tensor, discrete: bool, support: Constraint, dtype: torch.dtype) -> bool:
     """Whether rows pass all that follows; asked first, so that good data are read once."""
+    rows = rows.to(dtype) if rows.is_floating_point() else rows
     if bool(rows.sum().isfinite()):  # so are its terms; this is ten times as fast as asking each
         if _base(support) is constraints.real:
             return True
@@ -173,6 +175,17 @@ def _check_finite(x: Tensor, program: str, site: str, support: Constraint, optio
         expected="finite numbers",
         hint=hint,
     )
+
+
+def _check_range(x: Tensor, dtype: torch.dtype, program: str, site: str) -> None:
+    if any(bool(rows.to(dtype).isinf().any()) for rows in chunks(x)):
+        raise NonFiniteError(
+            program=program,
+            site=site,
+            got=f"{x.dtype} values that {dtype} cannot hold",
+            expected=f"magnitudes up to {torch.finfo(dtype).max:.3g}",
+            hint="rescale the data, or a program in float64: program.double()",
+        )
 
 
 def _check_integer(x: Tensor, program: str, site: str) -> None:
