@@ -76,11 +76,20 @@ def test_directions_of_noise_alone_are_all_dropped():
     assert program.log_prob(torch.randn(5, D)).value.isfinite().all()
 
 
-def test_factor_analysis_finds_the_rank_too():
-    scale = torch.linspace(0.7, 1.4, D).double()
-    program, losses = fitted(data() * scale, FactorAnalysis(D, LATENTS))
+def test_factor_analysis_finds_the_rank_and_a_stationary_point():
+    x = data() * torch.linspace(0.7, 1.4, D).double()
+    program, losses = fitted(x, FactorAnalysis(D, LATENTS))
     assert all(b <= a + 1e-9 for a, b in pairwise(losses))
-    assert int(ARD().relevant(program).sum()) == RANK
+    relevant = ARD().relevant(program)
+    assert int(relevant.sum()) == RANK
+    player = ARD().players(program)[0]
+    assert player.update is not None
+    for _ in range(300):
+        player.update(x, None)
+    price = ARD().price(program.weight, ARD().floor * mean_variance(x), N)
+    (own,) = torch.autograd.grad(price, program.weight)
+    (whole,) = torch.autograd.grad(player.loss(x, None), program.weight)
+    assert (own + whole)[:, relevant].norm() < 1e-3 * own[:, relevant].norm()
 
 
 def test_missing_entries():
