@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pyro
 import torch
@@ -16,9 +17,11 @@ from unigen.distributions.flow import FlowDistribution
 from unigen.distributions.flows import ChangeOfVariables
 from unigen.distributions.layers import Layer, assemble, first_layers
 from unigen.errors import ArgumentError, UnigenError
-from unigen.objectives.objective import Objective
 from unigen.program import Program
 from unigen.recipe import Cosine, Recipe
+
+if TYPE_CHECKING:
+    from unigen.objectives.objective import Objective
 
 DECAY = 1e-2  # weight decay
 
