@@ -49,7 +49,7 @@ def test_jarzynski_work_from_one_potential_to_the_other():
     found = Jarzynski().log_prob(ones(60), density=AIS(steps=60, chains=8, leapfrog=3))
     z = (found.value.mean() + math.log(2)) / (found.value.std() / 60**0.5)
     assert z.abs() < 5
-    assert found.value.std() < 0.1
+    assert found.value.std() < 0.16  # a single jump has √((4 / √7 − 1) / 8) = .253
 
 
 @pytest.mark.parametrize("chains", [1, 5])

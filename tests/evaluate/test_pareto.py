@@ -34,9 +34,9 @@ def test_smoothed_weights_are_normalised_and_agree_in_the_body():
     log_w = torch.randn(1000, 3).double()
     smoothed, _ = smooth(log_w)
     assert torch.allclose(smoothed.exp().sum(0), torch.ones(3).double())
-    body = log_w < log_w.quantile(0.5)
-    difference = (smoothed - log_w)[body].reshape(-1)
-    assert difference.std() < 0.05  # a constant
+    for found, given in zip(smoothed.T, log_w.T, strict=True):
+        body = given < given.median()
+        assert (found - given)[body].std() < 1e-9  # the tail is replaced; the rest changes by a constant
 
 
 def test_constant_weights_have_no_tail():
