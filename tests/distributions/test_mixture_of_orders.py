@@ -140,6 +140,7 @@ def test_context_batches_expand_and_plates():
 @torch.no_grad()
 def test_draws_use_the_context_of_their_row():
     p = build(4, Bernoulli(), context=1, batch=2, scale=3.0)
+    p.context.copy_(torch.tensor([[-3.0], [3.0]]))
     draws = p.sample((20_000,))
     for row in range(2):
         alone = MixtureOfOrders(p.net, p.likelihood, p.context[row : row + 1].expand(16, 1))

@@ -2,6 +2,7 @@
 
 from unigen.evaluate.active_units import active_units, linear_active
 from unigen.evaluate.arviz import to_arviz
+from unigen.evaluate.baselines import chow_liu, gaussian_tree, shrunk_gaussian
 from unigen.evaluate.bracket import bracket
 from unigen.evaluate.calibration import simulation_based_calibration
 from unigen.evaluate.classifier_two_sample import classifier_test
@@ -17,11 +18,13 @@ from unigen.evaluate.whiteness import whiteness
 __all__ = [
     "active_units",
     "bracket",
+    "chow_liu",
     "classifier_test",
     "compare",
     "compare_loo",
     "elbo_surgery",
     "energy_distance",
+    "gaussian_tree",
     "guide_quality",
     "linear_active",
     "loo",
@@ -29,6 +32,7 @@ __all__ = [
     "predictive_check",
     "rate_distortion",
     "rate_distortion_curve",
+    "shrunk_gaussian",
     "simulation_based_calibration",
     "sliced_wasserstein",
     "to_arviz",
