@@ -39,7 +39,7 @@ def test_principal(d, q):
 def test_varimax_of_two_columns_is_the_best_angle():
     w = torch.randn(7, 2).double()
     best = max(varimax_criterion(w @ angle(t)).item() for t in np.linspace(0, np.pi / 2, 20001))
-    found = varimax_criterion(w @ varimax(w)).item()
+    found = varimax_criterion(w @ varimax(w, sweeps=1)).item()  # the angle is known in closed form
     assert (
         best - 1e-12 <= found <= best + 1e-6
     )  # the grid's best lies within its spacing squared of the maximum
