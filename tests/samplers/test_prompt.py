@@ -29,6 +29,7 @@ def test_a_prompt_stands_at_the_beginning():
     assert known == 1 and torch.equal(x[:, 0], torch.tensor([3.0, 1], dtype=F64))
     x, known = place_prompt(program, torch.zeros(0), 3)
     assert known == 0 and x.shape == (3, 5)
+    assert place_prompt(program, [])[1] == 0
 
 
 def test_rows_of_an_image_stand_at_the_top_and_are_first_in_order():

@@ -145,6 +145,17 @@ class TokenizerVocabulary(Vocabulary):
 
     Raises:
         ArgumentError: A method is missing.
+
+    Example:
+        >>> class Bits:  # in place of tokenizers.Tokenizer.from_file("tokenizer.json")
+        ...     def encode(self, sequence):
+        ...         return type("Encoding", (), {"ids": [int(c) for c in sequence]})()
+        ...     def decode(self, ids):
+        ...         return "".join(map(str, ids))
+        ...     def get_vocab_size(self):
+        ...         return 2
+        >>> TokenizerVocabulary(Bits()).encode("011")
+        tensor([0, 1, 1])
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:

@@ -46,6 +46,12 @@ def sliding_log_prob(
         ArgumentError: A stride outside 1 … T.
         EmptyDataError, ShapeError, SupportError: No tokens, a batch, or a token outside the vocabulary.
         UnsupportedQueryError: The program is no autoregressive density over one kind of token.
+
+    Example:
+        >>> from unigen.models.transformer import Transformer
+        >>> program = Transformer(length=4, vocabulary=3, width=8, heads=2, layers=1)
+        >>> sliding_log_prob(program, torch.tensor([0, 1, 2, 0, 1, 2, 2]), stride=2).value.shape
+        torch.Size([7])
     """
     density = program.marginal(
         check_context(context, program.context_features, 1, program.dtype, program.name)

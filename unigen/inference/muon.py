@@ -55,6 +55,12 @@ class Muon(torch.optim.Optimizer):
 
     References:
         Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024.
+
+    Example:
+        >>> layer = nn.Linear(3, 2)
+        >>> optimizer = Muon([layer.weight], [layer.bias], lr=0.02)
+        >>> layer(torch.ones(1, 3)).sum().backward()
+        >>> optimizer.step()
     """
 
     def __init__(
