@@ -154,14 +154,14 @@ def main() -> None:
     train, test = vocabulary.encode(text.train), vocabulary.encode(text.test)
     found: dict[str, object] = {"baselines": baselines(train, test, vocabulary.size)}
     program, cost = train_text(options, train, test[:20_000] if options.watch else None, vocabulary.size)
-    score = sliding_log_prob(program, test, stride=STRIDE).mean()
-    nats, prompt = -score.value, vocabulary.encode("\n\nKING")
+    score = sliding_log_prob(program, test, stride=STRIDE)
+    nats, prompt = -score.mean().value, vocabulary.encode("\n\nKING")
     drawn = Decoding(temperature=0.8).complete(program, prompt, n=2, seed=options.seed)
     found |= cost | {
         "nats/character": nats,
-        "stderr": score.stderr,
-        "bits/character": nats / math.log(2),
-        "perplexity": math.exp(nats),
+        "stderr": score.mean().stderr,
+        "bits/character": score.bits_per_dim().value,
+        "perplexity": score.perplexity().value,
         "met": {f"≤ {TARGET} nats/character": nats <= TARGET},
         "draws at temperature 0.8": [vocabulary.decode(row) for row in drawn],
     }

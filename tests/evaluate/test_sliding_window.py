@@ -52,6 +52,7 @@ def test_one_window_is_the_joint_density_and_units_follow():
     score = sliding_log_prob(program, text)
     assert float(score.value.sum()) == pytest.approx(float(program.log_prob(text[None]).value), abs=1e-10)
     assert score.bits_per_dim().value == pytest.approx(-score.mean().value / math.log(2))
+    assert score.perplexity().value == pytest.approx(math.exp(-score.mean().value))
 
 
 def test_many_windows_are_scored_in_parts():

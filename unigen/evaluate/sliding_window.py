@@ -39,8 +39,8 @@ def sliding_log_prob(
         history: Tokens that stand before the text, shape (H,): read, up to T − stride of them, but not scored.
 
     Returns:
-        LogProb of M values in nats: ``.mean()`` is minus the nats a token, ``.bits_per_dim()`` the bits a token. The
-        standard error of the mean takes tokens for independent.
+        LogProb of M values in nats: ``.mean()`` is minus the nats a token, ``.bits_per_dim()`` the bits a token and
+        ``.perplexity()`` the perplexity. The standard error of the mean takes tokens for independent.
 
     Raises:
         ArgumentError: A stride outside 1 … T.
