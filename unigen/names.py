@@ -114,6 +114,7 @@ OTHERS: dict[str, str] = {
     "Density": "unigen.densities.density",
     "Recipe": "unigen.recipe",
     "NeuralODE": "unigen.dynamics.neural_ode",
+    "CountEvaluations": "unigen.inference.count_evaluations",
     "Dequantise": "unigen.data.dequantise",
     "Characters": "unigen.data.vocabulary",
     "TokenizerVocabulary": "unigen.data.vocabulary",

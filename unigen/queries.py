@@ -263,7 +263,7 @@ def decode(self: Program, z: Tensor, context: object = None) -> Tensor:
     c = check_context(context, self.context_features, n, self.dtype, self.name)
     with evaluating(self), torch.no_grad():
         nodes = draw(functools.partial(self.model, None, c, n), {site.name: z})
-    return _centre(nodes[self.observed]["fn"])
+        return _centre(nodes[self.observed]["fn"])
 
 
 def reconstruct(self: Program, x: object, context: object = None) -> Tensor:

@@ -129,6 +129,15 @@ class Dataset:
             return self.train
         return self.dequantise.fresh(self.train, generator)
 
+    def reshaped(self, shape: torch.Size | tuple[int, ...]) -> Dataset:
+        """Return the same examples in another shape, e.g. (1, 8, 8) for images.
+
+        Raises:
+            RuntimeError: The shapes have different numbers of entries.
+        """
+        splits = {name: getattr(self, name).reshape(-1, *shape) for name in ("train", "validation", "test")}
+        return dataclasses.replace(self, **splits)
+
     def to(self, device: torch.device | str) -> Dataset:
         """Copy the data set to a device.
 

@@ -7,6 +7,7 @@ from unigen.evaluate.bracket import bracket
 from unigen.evaluate.calibration import simulation_based_calibration
 from unigen.evaluate.classifier_two_sample import classifier_test
 from unigen.evaluate.comparison import compare
+from unigen.evaluate.dimension import choose_latents
 from unigen.evaluate.elbo_surgery import elbo_surgery
 from unigen.evaluate.guide_quality import guide_quality
 from unigen.evaluate.information_criteria import compare_loo, loo, waic
@@ -18,6 +19,7 @@ from unigen.evaluate.whiteness import whiteness
 __all__ = [
     "active_units",
     "bracket",
+    "choose_latents",
     "chow_liu",
     "classifier_test",
     "compare",

@@ -16,6 +16,7 @@ from torch import Tensor
 from unigen.densities.degenerate import Degenerate
 from unigen.distributions.linear_gaussian import check_latents, check_spread, leading_axes
 from unigen.errors import ArgumentError
+from unigen.objectives.likelihood import mean_loss
 from unigen.objectives.objective import Objective, Player, ProgramLoss
 from unigen.program import Program
 
@@ -42,7 +43,7 @@ class LeastSquares(Objective):
         def update(x: Tensor, context: Tensor | None = None) -> Tensor:
             program.solve(x)
             with torch.no_grad():
-                return loss(x)
+                return mean_loss(loss, x)
 
         return [Player("least squares", loss, update=update, once=True)]
 

@@ -49,6 +49,24 @@ def _vae_with_diffusion(features: int) -> Program:
 _CONVERGED = {"steps": 5000, "lr": 1e-2, "batch_size": 256, "schedule": ug.Cosine(warmup=100)}
 
 
+def _mixture(features: int) -> Program:
+    return ug.Mixture([ug.FactorAnalysis(features, latents=10) for _ in range(10)])
+
+
+def _flow(features: int) -> Program:
+    layers = [layer for _ in range(4) for layer in (ug.LULinear(), ug.Coupling(ug.Spline(8)))]
+    return ug.Flow(features, layers, support="unit")
+
+
+def _rows(family: Any, **options: Any) -> Callable[[int], Program]:
+    """Return how a family of sequences is built that reads an 8 × 8 image row by row."""
+    return lambda d: family(features=8, length=d // 8, **options)
+
+
+def _pixels() -> Any:
+    return ug.MixtureOfGaussians(8)
+
+
 def _vae_with_energy(features: int) -> Program:
     sampler = ug.Langevin(steps=300, step_size=0.1)
     return _vae(features, prior=ug.EnergyModel(16, energy=ug.Tilt(16, limit=5.0), sampler=sampler))
@@ -64,16 +82,30 @@ def entries() -> list[Entry]:
               note="at the optimum of its ELBO it is PPCA"),
         Entry("Factor analysis", lambda d: ug.FactorAnalysis(d, latents=30), 3),
         Entry("Gaussian mixture", lambda d: ug.GaussianMixture(d, components=10), 3),
+        Entry("Mixture of factor analysers", _mixture, 4),
+        Entry("Hidden Markov model", _rows(ug.HiddenMarkov, states=40), 10, {}, 100, note="reads row by row"),
+        Entry("State space", _rows(ug.StateSpace, latents=12), 30, {}, 60, note="Kalman filter over the rows"),
+        Entry("Deep Markov model", _rows(ug.DeepMarkov, latents=12, likelihood=ug.Gaussian("network")), 40, {}, 150,
+              bound, bound, note="reads row by row"),
         Entry("VAE", _vae, 20, {}, 500, bound, bound),
         Entry("VAE, NSF prior", lambda d: _vae(d, prior=ug.NSF(16)), 60, {}, 150, bound, bound),
         Entry("VAE, diffusion prior", _vae_with_diffusion, 60, {}, 300, ug.Importance(16), ug.Importance(4),
               note="bound on a bound: the prior's own term is its ELBO"),
         Entry("VAE, energy prior", _vae_with_energy, 30, {"steps": 1500}, 300,
               note="log Z of the prior is unknown"),
+        Entry("NICE", lambda d: ug.NICE(d, support="unit"), 30, {}, 150),
         Entry("RealNVP", lambda d: ug.RealNVP(d, support="unit"), 50, {}, 150),
         Entry("NSF", lambda d: ug.NSF(d, support="unit"), 90, {}, 150),
         Entry("MAF", lambda d: ug.MAF(d, support="unit"), 60, {}, 200),
+        Entry("IAF", lambda d: ug.IAF(d, support="unit"), 90, {"steps": 200}, 20, note="scored in D small steps"),
+        Entry("Splines and LU matrices", _flow, 60, {}, 100, note="a flow of one's own layers"),
+        Entry("Glow", lambda d: ug.Glow((1, 8, d // 8)), 90, {}, 40, note="a flow on images"),
+        Entry("CNF", lambda d: ug.CNF(d, hidden=(128, 128)), 90, {"steps": 400}, 20, quick_rows=20,
+              note="a continuous flow"),
         Entry("MADE", lambda d: ug.MADE(d), 40, {}, 300),
+        Entry("PixelCNN", lambda d: ug.PixelCNN((1, 8, d // 8), _pixels()), 90, {"steps": 800}, 20, note="on images"),
+        Entry("Transformer", lambda d: ug.Transformer(d, likelihood=_pixels(), layers=2, width=64), 90,
+              {"steps": 800}, 20, note="over pixels"),
         Entry("GAN", lambda d: ug.GAN(d), 60, {"steps": 6000}, 400, note="an implicit model: no density"),
         Entry("WGAN-GP", lambda d: ug.WGAN(d), 110, {"steps": 4000}, 100, note="an implicit model: no density"),
         Entry("Energy model", lambda d: ug.EnergyModel(d), 90, {}, 100, note="known up to log Z"),

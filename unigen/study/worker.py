@@ -88,13 +88,13 @@ def _score(row: Row, program: Program, data: Dataset, what: Entry, quick: bool, 
 
 
 def _pictures(program: Program, data: Dataset, draws: Tensor) -> dict[str, np.ndarray]:
-    arrays = {"draws": draws[:SHOWN].numpy()}
+    arrays = {"draws": draws[:SHOWN].flatten(1).numpy()}
     try:
         latent = program.encode(data.test)
         arrays |= {"latent": latent.numpy(), "labels": data.test_labels.numpy()}  # type: ignore[union-attr]
         arrays |= {
-            "originals": data.test[:10].numpy(),
-            "reconstructions": program.decode(latent[:10]).numpy(),
+            "originals": data.test[:10].flatten(1).numpy(),
+            "reconstructions": program.decode(latent[:10]).flatten(1).numpy(),
         }
     except UnsupportedQueryError:
         pass
@@ -112,8 +112,9 @@ def fit_row(name: str, out: Path, quick: bool, seed: int) -> dict[str, Any]:
     try:
         with seeded(seed, CPU):
             program = what.build(data.dims)
+        shaped = data.reshaped(program.event_shape)
         options: dict[str, Any] = dict(what.fit) | ({"steps": what.quick} if quick and what.quick else {})
-        record = fit(program, data, seed=seed, progress=False, **options)
+        record = fit(program, shaped, seed=seed, progress=False, **options)
         row.family, row.formula = program.name, program.formula
         row.parameters = sum(p.numel() for p in program.parameters())
         row.fit_seconds, row.stopped, row.steps = record.seconds, record.stopped, record.steps
@@ -122,9 +123,9 @@ def fit_row(name: str, out: Path, quick: bool, seed: int) -> dict[str, Any]:
         began, row.draws = time.perf_counter(), 500
         draws = program.sample(row.draws, seed=seed)
         row.draw_seconds = time.perf_counter() - began
-        np.savez(out / f"{slug(name)}.npz", **_pictures(program, data, draws))  # type: ignore[arg-type]
-        two_sample(row, draws, held_out(data), seed)
-        _score(row, program, data, what, quick, seed)
+        np.savez(out / f"{slug(name)}.npz", **_pictures(program, shaped, draws))  # type: ignore[arg-type]
+        two_sample(row, draws.flatten(1), held_out(data), seed)
+        _score(row, program, shaped, what, quick, seed)
     except Exception as error:  # whatever it is, the other rows go on
         row.error = f"{type(error).__name__}: {error}"
     return asdict(row)
