@@ -129,8 +129,8 @@ def train_text(
     }
 
 
-def main() -> None:
-    """Train, score, sample."""
+def options_of_command() -> argparse.Namespace:
+    """Return what was asked for on the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -147,7 +147,12 @@ def main() -> None:
         "--watch", action="store_true", help="print held-out nats on the way (chooses nothing)"
     )
     parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train, score, sample."""
+    options = options_of_command()
     torch.set_num_threads(options.threads)
     text = shakespeare(options.data_dir)
     vocabulary = Characters.of(text.train + text.test)
