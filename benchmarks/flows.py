@@ -6,7 +6,8 @@ RealNVP, a coupling NSF (8 bins) and MAF, 5 transforms with networks of two hidd
 batches of 256, one thread. A training step is loss, gradient and Adam. unigen's steps include what the others lack:
 a learned standardisation of the data, networks that see clipped inputs, the gradient norm, and a guard that leaves
 everything in place when loss or gradient is not finite. nflows and normflows build their splines on residual
-networks of about the same size. "draws" are 256 samples; those of MAF and the autoregressive NSF are also taken at
+networks of about the same size; normflows' masked flow runs the other way round, an IAF: draws in one pass, densities
+in D. "draws" are 256 samples; those of MAF and the autoregressive NSF are also taken at
 D = 8, 64 and 256, one transform, where zuko makes D full passes of the network and unigen computes every hidden
 unit once.
 """
