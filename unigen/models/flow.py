@@ -71,7 +71,7 @@ class RealNVP(FlowProgram):
         Dinh, Sohl-Dickstein & Bengio, Density estimation using Real NVP, ICLR 2017.
 
     Example:
-        >>> RealNVP(features=3).log_prob(torch.zeros(2, 3)).kind
+        >>> RealNVP(features=3).kind
         <Kind.EXACT: 'exact'>
     """
 
@@ -90,7 +90,7 @@ class NSF(FlowProgram):
         Durkan, Bekasov, Murray & Papamakarios, Neural spline flows, NeurIPS 2019.
 
     Example:
-        >>> NSF(features=3, context=2).sample(4, torch.zeros(4, 2)).shape
+        >>> NSF(features=3, context=2).sample(4, [[0.0, 1.0]]).shape
         torch.Size([4, 3])
     """
 
