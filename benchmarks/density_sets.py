@@ -115,7 +115,7 @@ def digits_problem() -> Problem:
             options, integers=17,
         ),
         Model(
-            "MADE on integers, 5 logistics",
+            "MADE on integers, 8 scans",
             lambda d: ug.MADE(d, likelihood=levels(5), hidden=(512,), orders=orders, dropout=0.1, direct=True),
             options | {"steps": 6000}, score_orders, integers=17,
         ),
