@@ -6,6 +6,7 @@ Every map has a closed-form inverse and an exact log-determinant; an autoregress
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 
@@ -29,6 +30,11 @@ class Univariate(ABC):
     @abstractmethod
     def __call__(self, phi: Tensor) -> Transform:
         """Return the elementwise transform of φ (..., size)."""
+
+    def __repr__(self) -> str:
+        """Return the class and its options."""
+        options = ", ".join(f"{n}={getattr(self, n)!r}" for n in inspect.signature(type(self)).parameters)
+        return f"{type(self).__name__}({options})"
 
 
 class Affine(Univariate):
