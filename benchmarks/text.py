@@ -1,6 +1,6 @@
 """A character Transformer on tinyshakespeare, in nats a character of the held-out last tenth.
 
-    python -m benchmarks.text --data-dir DIR --minutes 7.5 --threads 2
+    python -m benchmarks.text --data-dir DIR --minutes 9 --threads 2
 
 The budget is ``minutes × threads`` of processor time, compilation included, whatever else the machine does: the
 learning rate follows that clock, down to zero at its end. Matrices are multiplied in bfloat16 with float32 sums where
@@ -135,7 +135,7 @@ def options_of_command() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data-dir", type=Path, default=None)
-    parser.add_argument("--minutes", type=float, default=7.5)
+    parser.add_argument("--minutes", type=float, default=9.0)
     parser.add_argument("--wall-minutes", type=float, default=math.inf, help="end by then in any case")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=32)
