@@ -24,12 +24,13 @@ class Ranks:
         rank = (position + 1).repeat_interleave(inputs)
         rank = torch.cat((rank, rank.new_zeros(masks[0].shape[1] - rank.shape[0])))  # the context is known
         self.known: list[list[int]] = []  # of each hidden layer: how many units have rank ≤ k, k = 0 … D − 1
-        self.indices = [_blocks(order, inputs)]  # of inputs, hidden units and outputs, sorted by rank
+        # of inputs, hidden units and outputs, sorted by rank; lists, since a traced step takes no tensor but its own
+        self.indices = [_blocks(order, inputs)]
         for mask in masks[:-1]:
             rank = (mask * rank).amax(1)
             ranks = rank.sort().values.tolist()
             self.known.append([bisect_right(ranks, k) for k in range(len(order))])
-            self.indices.append(rank.argsort(stable=True))
+            self.indices.append(rank.argsort(stable=True).tolist())
         self.indices.append(_blocks(order, parameters))
 
     def triangular(self, layers: list[nn.Module]) -> list[tuple[Tensor, Tensor]]:
@@ -38,12 +39,12 @@ class Ranks:
         for layer, before, after in zip(layers, self.indices[:-1], self.indices[1:], strict=True):
             assert isinstance(layer, nn.Linear) and isinstance(layer.mask, Tensor)
             weight = layer.weight * layer.mask
-            rows, columns = after.to(weight.device), before.to(weight.device)
+            rows, columns = torch.tensor(after, device=weight.device), torch.tensor(before, device=weight.device)
             bias = layer.bias.index_select(0, rows)
             found.append((weight.index_select(0, rows).index_select(1, columns), bias[:, None]))
         return found
 
 
-def _blocks(order: tuple[int, ...], size: int) -> Tensor:
+def _blocks(order: tuple[int, ...], size: int) -> list[int]:
     """Return the indices of blocks of ``size`` entries in an order."""
-    return torch.cat([torch.arange(i * size, (i + 1) * size) for i in order])
+    return [i * size + j for i in order for j in range(size)]

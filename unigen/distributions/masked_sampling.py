@@ -97,7 +97,7 @@ class _Sweep:
         if context is not None:  # its part of the first layer is the same for all steps
             given = context.expand(*batch, net.context).reshape(-1, net.context)
             part = torch.nn.functional.linear(given, first[:, -net.context :])
-            index = net.ranks.indices[1].to(first.device)
+            index = torch.tensor(net.ranks.indices[1], device=first.device)
             weight, bias = self.weights[0]
             self.weights[0] = (weight, bias + part.T.index_select(0, index))
         self.units = [Rows(weight.shape[1], self.columns, first) for weight, _ in self.weights]
