@@ -72,6 +72,7 @@ PARTS: dict[str, str] = {
     "VPCosine": "unigen.dynamics.schedule",
     "LogLinearSNR": "unigen.dynamics.schedule",
     "Tilt": "unigen.nn.tilt",
+    "VampPrior": "unigen.distributions.vamp_prior",
     "MixtureOfGaussians": "unigen.distributions.mixture_likelihood",
     "MixtureOfLogistics": "unigen.distributions.logistic_likelihood",
     "X0": "unigen.dynamics.prediction",
