@@ -9,20 +9,15 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
-from collections.abc import Callable
-from typing import Any
 
 import pyro
 import torch
 from torch import Tensor
 from torch.distributions import Transform, biject_to
 from torch.distributions.constraints import Constraint
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch.func import grad_and_value, vmap
 
-from unigen.dynamics.nuts import Potential
 from unigen.errors import SiteError
-from unigen.inference.compiled import inductor
 from unigen.program import Program
 from unigen.queries import seeded
 from unigen.traces import Node, draw, log_joint
@@ -33,16 +28,17 @@ class Unconstrained:
 
     Args:
         program: Its structure must have latents, all continuous.
-        x: Checked data, shape (N, *event_shape).
-        context: Shape (N, C) or None.
+        x: Checked data, shape (N, *event_shape); or (C, N, *event_shape), a data set of its own for each chain.
+        context: Shape (N, C) or None; the same for all data sets.
+        each: Whether there is a data set for each chain.
 
     Raises:
         SiteError: There is no latent, or a discrete one.
     """
 
-    def __init__(self, program: Program, x: Tensor, context: Tensor | None) -> None:
-        self.program = program
-        self.model = functools.partial(program.model, x, context, x.shape[0])
+    def __init__(self, program: Program, x: Tensor, context: Tensor | None, *, each: bool = False) -> None:
+        self.program, self.x, self.context, self.each = program, x, context, each
+        self.examples = x.shape[1] if each else x.shape[0]
         latents = program.structure.latents
         for site in latents:
             if site.discrete:
@@ -57,59 +53,53 @@ class Unconstrained:
                 "there is nothing latent to draw", program=program.name, hint="ug.bayesian(program, priors)"
             )
         with seeded(0, program.device):
-            nodes = draw(self.model)
+            nodes = draw(functools.partial(program.model, x[0] if each else x, context, self.examples))
         self.layout = {site.name: self._place(nodes[site.name], site.support) for site in latents}
         self.dims = sum(math.prod(inner) for _, inner in self.layout.values())
 
     @staticmethod
     def _place(node: Node, support: Constraint) -> tuple[Transform, torch.Size]:
-        transform: Any = biject_to(support)
+        transform = biject_to(support)
         return transform, torch.Size(transform.inverse_shape(node["value"].shape))
 
-    def constrain(self, u: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the sites at one u (D,), and log |det ∂T/∂u|, shape ()."""
-        values, log_det = {}, u.new_zeros(())
+    def like(self, chains: int) -> Tensor:
+        """Return zeros, shape (chains, D), of the program's dtype and device."""
+        return torch.zeros(chains, self.dims, dtype=self.program.dtype, device=self.program.device)
+
+    def _parts(self, u: Tensor) -> list[tuple[str, Transform, Tensor]]:
+        """Return each site's name, transform, and its numbers (*batch, *inner) of u (*batch, D)."""
         sizes = [math.prod(inner) for _, inner in self.layout.values()]
-        for (name, (transform, inner)), part in zip(self.layout.items(), u.split(sizes), strict=True):
-            y = part.reshape(inner)
-            z = transform(y)
-            values[name] = z
-            log_det = log_det + transform.log_abs_det_jacobian(y, z).sum()  # type: ignore[union-attr]
-        return values, log_det
+        return [
+            (name, transform, part.reshape(u.shape[:-1] + inner))
+            for (name, (transform, inner)), part in zip(self.layout.items(), u.split(sizes, -1), strict=True)
+        ]
 
-    def potential_of(self, u: Tensor) -> Tensor:
-        """Return U at one u (D,), in nats, shape ()."""
-        values, log_det = self.constrain(u)
-        return -log_joint(self.model, values) - log_det
+    def potential_of(self, u: Tensor, x: Tensor) -> Tensor:
+        """Return U at one u (D,) under data x (N, *event_shape), in nats, shape ()."""
+        values, log_det = {}, u.new_zeros(())
+        for name, transform, y in self._parts(u):
+            values[name] = transform(y)
+            log_det = log_det + transform.log_abs_det_jacobian(y, values[name]).sum()  # type: ignore[union-attr]
+        return (
+            -log_joint(functools.partial(self.program.model, x, self.context, self.examples), values)
+            - log_det
+        )
 
-    def potential(self, chains: int, compile: bool) -> Potential:
-        """Return u (C, D) ↦ U (C,) and ∇U (C, D), compiled as one graph if asked."""
+    def potential(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return U and ∇U at u (C, D), or at P points of each chain, (C, P, D)."""
+        both = grad_and_value(self.potential_of)
+        data = 0 if self.each else None
+        inner = vmap(both, (0, None)) if u.dim() == 3 else both
+        with pyro.validation_enabled(False):
+            gradient, value = vmap(inner, (0, data))(u, self.x)
+        return value, gradient
 
-        def both(u: Tensor) -> tuple[Tensor, Tensor]:
-            with pyro.validation_enabled(False):
-                gradient, value = torch.func.vmap(torch.func.grad_and_value(self.potential_of))(u)
-            return value, gradient
-
-        if not compile:
-            return both
-        example = torch.zeros(chains, self.dims, dtype=self.program.dtype, device=self.program.device)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compiled: Callable[..., Any] = inductor(make_fx(both)(example), [example])
-
-        def run(u: Tensor) -> tuple[Tensor, Tensor]:
-            with torch.no_grad():
-                value, gradient = compiled(u)
-            return value, gradient
-
-        return run
+    def hessian(self, u: Tensor) -> Tensor:
+        """Return ∂²U/∂u² at u (C, D), shape (C, D, D)."""
+        with pyro.validation_enabled(False):
+            return vmap(torch.func.hessian(self.potential_of), (0, 0 if self.each else None))(u, self.x)
 
     def values(self, u: Tensor) -> dict[str, Tensor]:
         """Return the sites at many u (*batch, D), each (*batch, *shape)."""
-        flat = u.reshape(-1, u.shape[-1])
         with torch.no_grad():
-            rows = [self.constrain(row)[0] for row in flat]
-        return {
-            name: torch.stack([row[name] for row in rows]).reshape(*u.shape[:-1], *rows[0][name].shape)
-            for name in self.layout
-        }
+            return {name: transform(y) for name, transform, y in self._parts(u)}  # type: ignore[misc]
