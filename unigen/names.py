@@ -135,6 +135,8 @@ OTHERS: dict[str, str] = {
     "infer": "unigen.inference.infer",
     "NUTS": "unigen.inference.markov",
     "HMC": "unigen.inference.markov",
+    "Variational": "unigen.inference.variational",
+    "Laplace": "unigen.inference.variational",
     "Draws": "unigen.inference.draws",
     "PosteriorPredictive": "unigen.inference.predictive",
     "fit": "unigen.inference.fit",

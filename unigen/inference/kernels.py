@@ -33,10 +33,14 @@ def traced(
         compiler: ``inductor``, or ``interpreted``: the traced operations one by one, without Pyro's handlers.
     """
     rows = [t.contiguous() for t in example]
+
+    def plain(*tensors: Tensor) -> Any:  # make_fx counts the self of a method among its arguments
+        return function(*tensors)
+
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            graph = compiler(make_fx(function)(*rows), rows)
+            graph = compiler(make_fx(plain)(*rows), rows)
             graph(*rows)
     except (
         Exception
