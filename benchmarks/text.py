@@ -13,16 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import sys
 import time
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 import unigen as ug
+from benchmarks.clock import Clock
 from unigen.data.text import shakespeare
 from unigen.data.vocabulary import Characters
 from unigen.data.windows import Windows
@@ -33,52 +31,6 @@ from unigen.models.transformer import Transformer
 from unigen.samplers.decoding import Decoding
 
 TARGET, STRIDE = 1.52, 64
-
-
-def processor_seconds() -> float:
-    """Return the processor time of this process and of those it started and waited for."""
-    used = os.times()
-    return used.user + used.system + used.children_user + used.children_system
-
-
-class Clock:
-    """A cosine learning rate over processor time, and the callback that ends the run with it."""
-
-    def __init__(self, seconds: float, wall_seconds: float, warmup: int, test: Tensor | None) -> None:
-        self.seconds, self.wall_seconds, self.warmup, self.test = seconds, wall_seconds, warmup, test
-        self.began, self.wall = processor_seconds(), time.perf_counter()
-        self.spent_outside = 0.0
-
-    @property
-    def progress(self) -> float:
-        """Fraction of the budget that is used up."""
-        return max(self.spent / self.seconds, (time.perf_counter() - self.wall) / self.wall_seconds)
-
-    @property
-    def spent(self) -> float:
-        """Processor seconds of training."""
-        return processor_seconds() - self.began - self.spent_outside
-
-    def schedule(self, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
-        """Return the schedule; ``steps`` is an upper bound that the clock does not use."""
-
-        def factor(step: int) -> float:
-            cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress)))
-            return min(1.0, (step + 1) / self.warmup) * cosine
-
-        return LambdaLR(optimizer, factor)
-
-    def __call__(self, event: StepEvent) -> bool:
-        """Tell how it goes now and then; stop when the time is spent."""
-        if event.step % 250 == 0:
-            before = processor_seconds()
-            text = f"step {event.step}, {self.spent:.0f} s, train {event.losses['likelihood'] / 256:.4f}"
-            if self.test is not None:
-                text += f", held out {-sliding_log_prob(event.program, self.test).mean().value:.4f}"
-                event.program.train()
-            print(text, file=sys.stderr, flush=True)
-            self.spent_outside += processor_seconds() - before
-        return self.progress >= 1
 
 
 def baselines(train: Tensor, test: Tensor, v: int) -> dict[str, float]:
@@ -98,7 +50,16 @@ def train_text(
     """Fit within the budget and return the program and what it cost."""
     torch.manual_seed(options.seed)
     program = Transformer(256, v, layers=5, width=128, heads=2, dropout=options.dropout)
-    clock = Clock(60.0 * options.minutes * options.threads, 60.0 * options.wall_minutes, 50, watch)
+
+    def report(event: StepEvent, spent: float) -> str:
+        text = f"step {event.step}, {spent:.0f} s, train {event.losses['likelihood'] / 256:.4f}"
+        if watch is not None:
+            text += f", held out {-sliding_log_prob(event.program, watch).mean().value:.4f}"
+            event.program.train()
+        return text
+
+    seconds, wall = 60.0 * options.minutes * options.threads, 60.0 * options.wall_minutes
+    clock = Clock(seconds, wall_seconds=wall, report=report)
     inner = list(program.net.blocks.parameters())
     others = [p for p in program.parameters() if all(p is not q for q in inner)]
     torch.set_float32_matmul_precision("medium")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from unigen.names import family
 from unigen.study.table import all_answers, smallest
 
 HEAD = ("family", "formula", "`fit` minimises", "steps", "`log_prob` is", "by", "`sample` draws by")

@@ -32,7 +32,7 @@ class Whiteness:
 
     @property
     def kl(self) -> float:
-        """KL(N(mean, covariance) ‖ N(0, I)) in nats: what the moments alone contribute to KL(q(z) ‖ p(z))."""
+        """KL(N(mean, covariance) ‖ N(0, I)) in nats, what the moments alone contribute to KL(q(z) ‖ p(z))."""
         trace, logdet = self.covariance.diagonal().sum(), torch.linalg.slogdet(self.covariance)[1]
         return (0.5 * (trace + self.mean.square().sum() - self.mean.numel() - logdet)).item()
 

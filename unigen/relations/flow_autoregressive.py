@@ -136,6 +136,8 @@ class FlowAutoregressive(Relation):
         """Return the maps x → z whose composition is the program, each with the order in which it is triangular."""
         d = program.event_shape[0]
         if isinstance(program, MADE):
+            if not isinstance(program.net, MaskedConditioner):
+                raise self.refuse("a MADE of one order (several make a mixture, no single flow)", program)
             return [(self._standardised(program), program.net.order)]
         assert isinstance(program, MAF)
         found: list[tuple[Map, tuple[int, ...]]] = []
