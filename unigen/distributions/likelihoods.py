@@ -49,6 +49,17 @@ class Likelihood(nn.Module, ABC):
         """Return what a network is fed for x (..., D): shape (..., D · inputs_per_feature)."""
         return x
 
+    def width(self, features: int) -> int:
+        """Return the length of ``raw`` for D features."""
+        return features * self.parameters_per_feature
+
+    def input_width(self, features: int) -> int:
+        """Return the length of ``encode(x)`` for D features."""
+        return features * self.inputs_per_feature
+
+    def initialise(self, x: Tensor) -> None:
+        """Set learned numbers of the head itself from data x (N, D), NaN where missing; most heads have none."""
+
     def forward(self, raw: Tensor, event_shape: torch.Size | tuple[int, ...]) -> TorchDistribution:
         """Return p(x | raw).
 
@@ -156,6 +167,13 @@ class Gaussian(Likelihood):
             )
         with torch.no_grad():
             self.raw_scale.copy_(raw_scale(value, self.floor))
+
+    def initialise(self, x: Tensor) -> None:
+        """Start a learned scale at the standard deviation of x (N, D)."""
+        if self.mode in ("learned", "per_feature"):
+            squares = (x - x.nanmean(0)).square()
+            variance = squares.nanmean() if self.mode == "learned" else squares.nanmean(0)
+            self.set_sigma(variance.sqrt().nan_to_num(1.0).clamp_min(2 * self.floor))
 
     def elementwise(self, raw: Tensor, event_shape: torch.Size) -> TorchDistribution:
         """Return N(m_i, σ_i²)."""
