@@ -15,13 +15,16 @@ def _factor(site: Site, given: tuple[str, ...]) -> str:
     return f"{head}({site.name} | {_names(given)})" if given else f"{head}({site.name})"
 
 
-def describe(structure: Structure, conditional: bool = False, posterior: bool = True) -> str:
+def describe(
+    structure: Structure, conditional: bool = False, posterior: bool = True, label: str | None = None
+) -> str:
     """Return the factorisation of model and guide.
 
     Args:
         structure: The sites and their parents.
         conditional: Whether everything also depends on a context c.
         posterior: Whether there is a guide to show.
+        label: Name of the program that is the posterior, if one is.
 
     Returns:
         Text such as ``p(x, z) = p(x | z) p(z);  q(z | x)``. An unnormalised factor or a part that is a
@@ -42,4 +45,5 @@ def describe(structure: Structure, conditional: bool = False, posterior: bool = 
         factors = [*factors[:2], "…", factors[-1]]
     names = _names([site.name for site in latents])
     model = f"p(x, {names}{bar}) = {' '.join(factors)}"
-    return f"{model};  q({names} | {_names(['x', *c])})" if posterior else model
+    q = "q" if label is None else f"q_{label}"
+    return f"{model};  {q}({names} | {_names(['x', *c])})" if posterior else model

@@ -72,6 +72,7 @@ class Program(ProgramModule):
     recipe: ClassVar[Recipe] = Recipe()
     missing: bool | None = None  # whether NaN marks a missing entry; None: the family has no such option
     has_posterior: ClassVar[bool] = True  # False: draws only, with no way back from x to z
+    posterior_label: str | None = None  # name of the program that is the guide, if one is; for the formula
     fitted: bool
     data_size: int | None
 
@@ -281,7 +282,8 @@ class Program(ProgramModule):
     @property
     def formula(self) -> str:
         """The factorisation, e.g. ``p(x, z) = p(x | z) p(z);  q(z | x)``."""
-        return describe(self.structure, self.context_features > 0, self.has_posterior)
+        conditional, label = self.context_features > 0, self.posterior_label
+        return describe(self.structure, conditional, self.has_posterior, label)
 
     def __repr__(self) -> str:
         """Return the formula, the shapes of the sites, and the number of parameters."""

@@ -66,7 +66,9 @@ class VampPrior(nn.Module):
         """Take the posterior of the program that this prior belongs to, and make the pseudo-inputs.
 
         Args:
-            owner: A program whose ``posterior_of(x, context)`` returns q(z | x, c), batch shape (N,).
+            owner: A program whose ``posterior_of(x, context)`` returns q(z | x, c), batch shape (N,). If it has
+                ``codes``, what its encoder reads of x (one-hot classes, say), the pseudo-inputs are such codes, and
+                ``amortised(codes, context)`` returns q.
 
         Raises:
             ArgumentError: It belongs to another program already.
@@ -81,9 +83,15 @@ class VampPrior(nn.Module):
         self.__dict__["owner"] = owner  # no submodule: the owner's modules have their names there
         if "pseudo_inputs" not in self._parameters:
             k, like = self.components, {"device": owner.device, "dtype": owner.dtype}
-            self.pseudo_inputs = nn.Parameter(0.5 + SPREAD * torch.randn(k, *owner.event_shape, **like))
+            shape = self._read(torch.zeros(k, *owner.event_shape, **like)).shape
+            self.pseudo_inputs = nn.Parameter(0.5 + SPREAD * torch.randn(shape, **like))
             if owner.context_features:
                 self.pseudo_contexts = nn.Parameter(torch.zeros(k, owner.context_features, **like))
+
+    def _read(self, x: Tensor) -> Tensor:
+        """Return what the owner's encoder reads of x."""
+        owner: Any = self.__dict__["owner"]
+        return owner.codes(x) if hasattr(owner, "codes") else x
 
     @torch.no_grad()
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
@@ -94,7 +102,7 @@ class VampPrior(nn.Module):
             context: Shape (N, C), or None.
         """
         rows = torch.randperm(x.shape[0])[torch.arange(self.components) % x.shape[0]].to(x.device)
-        self.pseudo_inputs.copy_(x[rows])
+        self.pseudo_inputs.copy_(self._read(x[rows]))
         if context is not None:
             self.pseudo_contexts.copy_(context[rows])
 
@@ -112,7 +120,8 @@ class VampPrior(nn.Module):
                 hint="VAE(features, latents, prior=VampPrior(components=50))",
             )
         context = self.pseudo_contexts if owner.context_features else None
-        each: TorchDistribution = owner.posterior_of(self.pseudo_inputs, context)
+        read = owner.amortised if hasattr(owner, "codes") else owner.posterior_of
+        each: TorchDistribution = read(self.pseudo_inputs, context)
         weights = dist.Categorical(logits=self.pseudo_inputs.new_zeros(self.components))
         return labelled(PosteriorMixture(weights, each), "VampPrior")
 
