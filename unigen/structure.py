@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions.constraints import Constraint
 
+from unigen.distributions.plates import check_plates
 from unigen.errors import SiteError
 from unigen.logprob import Kind
 from unigen.traces import (
@@ -18,7 +19,6 @@ from unigen.traces import (
     Node,
     PyroFunction,
     base_of,
-    check_plates,
     is_local,
     isolated,
     kind_of,

@@ -27,6 +27,8 @@ from pyro.poutine.runtime import _DIM_ALLOCATOR, _PYRO_STACK
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from unigen.distributions.plates import check_plates
+from unigen.distributions.wrappers import base_of, entry_terms, kind_of, log_density
 from unigen.errors import SiteError
 from unigen.logprob import Kind
 
@@ -76,18 +78,6 @@ def tracing() -> bool:
     return any(isinstance(frame, _Isolated) for frame in _PYRO_STACK)
 
 
-def base_of(fn: Any) -> Any:
-    """Return the distribution inside Independent, Expanded and Masked wrappers."""
-    while hasattr(fn, "base_dist") and not hasattr(fn, "kind"):
-        fn = fn.base_dist
-    return fn
-
-
-def kind_of(fn: Any) -> Kind:
-    """Return the kind of a distribution's ``log_prob``: exact unless the distribution says otherwise."""
-    return getattr(base_of(fn), "kind", Kind.EXACT)
-
-
 def sample_nodes(trace: poutine.Trace) -> dict[str, Node]:
     """Return the sample sites of a trace by name, Pyro's own subsampling sites left out."""
     return {
@@ -102,22 +92,6 @@ def record(function: PyroFunction) -> poutine.Trace:
     with poutine.trace() as messenger:
         function()
     return messenger.trace
-
-
-def check_plates(node: Node, shape: torch.Size) -> None:
-    """Compare the batch shape of a site's distribution or log density with the plates it stands in.
-
-    Raises:
-        SiteError: A dimension belongs to no plate, as where ``.to_event(1)`` was forgotten.
-    """
-    dims = {frame.dim for frame in node["cond_indep_stack"]}
-    if any(dim not in dims and shape[dim] != 1 for dim in range(-len(shape), 0)):
-        raise SiteError(
-            site=node["name"],
-            got=f"batch shape {tuple(shape)}",
-            expected=f"only dimensions of its plates, {sorted(d for d in dims if d is not None)}",
-            hint="declare the rightmost dimensions with .to_event(1); keep those of plates when indexing, z[..., :1]",
-        )
 
 
 def is_local(node: Node) -> bool:
@@ -137,6 +111,9 @@ class LogWeights:
         parts: Contribution of each site, shape (K, N) or (K,).
         scores: log q_ki summed over the sites of the guide whose draws carry no gradient, shape (K, N), or None if
             all do; see objectives.score_function.
+        entries: log p − log q (or −KL) of each entry of each latent in the plate, shape (D, K, N), if asked for;
+            of the site as a whole, (1, K, N), where p or q does not factorise.
+        draws: Latent draws as model and log q see them, where the guide is held; see ``log_weights``.
     """
 
     local: Tensor
@@ -145,31 +122,35 @@ class LogWeights:
     shared_latents: bool
     parts: Mapping[str, Tensor] = field(default_factory=dict)
     scores: Tensor | None = None
+    entries: Mapping[str, Tensor] = field(default_factory=dict)
+    draws: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def _reduce(logp: Tensor, node: Node, particles: int, nesting: int) -> tuple[Tensor, bool]:
-    """Scale and mask one site's log density, and sum it to (K, N) if local, to (K,) if shared."""
-    check_plates(node, logp.shape)
+    """Scale and mask log densities (D, *batch) of one site; sum them to (D, K, N) if local, to (D, K) if shared."""
+    check_plates(node, logp.shape[1:])
     local = is_local(node)
     scale = node["scale"]
     for frame in node["cond_indep_stack"]:
         if frame.name == DATA and frame.full_size is not None and frame.full_size != frame.size:
             scale = scale * frame.size / frame.full_size  # per example: undo the minibatch scaling
     logp = scale_and_mask(logp, scale, node["mask"])
-    if particles > 1 and logp.dim() <= nesting:
-        logp = logp.expand((particles,) + (1,) * (nesting - logp.dim()) + tuple(logp.shape))
+    missing = nesting + 1 - (logp.dim() - 1)
+    if particles > 1 and missing > 0:
+        batch = logp.shape[1:]
+        logp = logp.reshape(logp.shape[0], *(1,) * missing, *batch)
+        logp = logp.expand(-1, particles, *(1,) * (missing - 1), *batch)
     if particles == 1:
-        logp = logp.unsqueeze(0)
+        logp = logp.unsqueeze(1)
     if local:
-        return (logp if logp.dim() == 2 else logp.flatten(1, -2).sum(1)), True
-    return logp.reshape(logp.shape[0], -1).sum(1), False
+        return (logp if logp.dim() == 3 else logp.flatten(2, -2).sum(2)), True
+    return logp.reshape(*logp.shape[:2], -1).sum(2), False
 
 
 def _site_terms(
-    model: poutine.Trace, guide: poutine.Trace | None, analytic: bool, surrogate: bool
+    p: dict[str, Node], q: dict[str, Node], analytic: bool, surrogate: bool, held: bool
 ) -> Iterator[tuple[str, Node, Tensor, Kind]]:
     """Yield (name, node, contribution to log w, kind) for every site of the model, then of the guide alone."""
-    p, q = sample_nodes(model), {} if guide is None else sample_nodes(guide)
     for name, node in p.items():
         if not node["is_observed"] and name not in q:
             raise SiteError(
@@ -177,10 +158,8 @@ def _site_terms(
                 site=name,
                 hint="pass obs=x at the model's site x, and name the guide's sites as the model's",
             )
-    order = [name for name in p if name in q]
-    analytic = analytic and order == [name for name in q if name in p]
     for name, node in p.items():
-        fn, partner = node["fn"], q.pop(name, None)
+        fn, partner = node["fn"], q.get(name)
         if partner is not None and analytic:
             try:
                 yield name, node, -kl_divergence(partner["fn"], fn), Kind.EXACT
@@ -191,34 +170,49 @@ def _site_terms(
         score = fn.log_prob if stand_in is None else stand_in
         yield name, node, score(node["value"]), kind_of(fn)
         if partner is not None:
-            yield name, partner, -partner["fn"].log_prob(partner["value"]), -kind_of(partner["fn"])
+            yield name, partner, -log_density(partner["fn"], partner["value"], held), -kind_of(partner["fn"])
     for name, node in q.items():  # auxiliary sites of the guide
-        yield name, node, -node["fn"].log_prob(node["value"]), -kind_of(node["fn"])
+        if name not in p:
+            yield name, node, -log_density(node["fn"], node["value"], held), -kind_of(node["fn"])
 
 
-def _scores(guide: poutine.Trace, samples: int, nesting: int) -> Tensor | None:
+def _scores(q: dict[str, Node], samples: int, nesting: int) -> Tensor | None:
     """Return Σ log q over latent sites without a pathwise gradient (K, N), or None if there is none.
 
     Raises:
         SiteError: Such a site stands outside the plate.
     """
     terms = []
-    for name, node in sample_nodes(guide).items():
+    for name, node in q.items():
         fn = node["fn"]
         if node["is_observed"] or fn.has_rsample:
             continue
         logp = fn.log_prob(node["value"])
         if not logp.requires_grad:
             continue
-        term, inside = _reduce(logp, node, samples, nesting)
+        term, inside = _reduce(logp[None], node, samples, nesting)
         if not inside:
             raise SiteError(
                 "a latent outside the plate whose draws carry no gradient cannot be trained",
                 site=name,
                 hint="a continuous guide, or sum the site out",
             )
-        terms.append(term)
+        terms.append(term[0])
     return torch.stack(torch.broadcast_tensors(*terms)).sum(0) if terms else None
+
+
+def _hold(q: poutine.Trace, held: PyroFunction) -> tuple[dict[str, Node], dict[str, Tensor], bool]:
+    """Return the guide's sites with log q at fixed parameters, the draws, and whether each density must hold its own.
+
+    The draws are new views, so that what flows back through them is not what flows from one draw to the next.
+    """
+    sites = sample_nodes(q)
+    draws = {name: n["value"].view_as(n["value"]) for name, n in sites.items() if not n["is_observed"]}
+    for name, value in draws.items():
+        sites[name]["value"] = value
+    if len(draws) < 2:
+        return sites, draws, True
+    return sample_nodes(record(poutine.replay(held, trace=q))), draws, False
 
 
 def log_weights(
@@ -229,6 +223,8 @@ def log_weights(
     nesting: int = 1,
     analytic: bool = False,
     surrogate: bool = False,
+    entrywise: bool = False,
+    held: PyroFunction | None = None,
 ) -> LogWeights:
     """Run guide and model on one minibatch and return its log importance weights.
 
@@ -239,6 +235,8 @@ def log_weights(
         nesting: Largest plate depth of the model.
         analytic: Use −KL(q‖p) at sites where torch knows it (same site order in both).
         surrogate: For training: use the stand-in for log p where a part offers one, and return scores.
+        entrywise: Return the terms of single entries of the latents too.
+        held: The guide with parameters that carry no gradient: log q then has a gradient through the draws alone.
 
     Returns:
         LogWeights in nats.
@@ -246,25 +244,30 @@ def log_weights(
     Raises:
         SiteError: In training, a latent outside the plate whose draws carry no gradient.
     """
+    entries: dict[str, Tensor] = {}
+    parts: dict[str, Tensor] = {}
+    local, shared, kind, draws, own = [], [], Kind.EXACT, {}, False
     with isolated():
         with pyro.plate("particles", samples, dim=-1 - nesting) if samples > 1 else _Isolated():
-            q = None if guide is None else record(guide)
-            replayed = model if q is None else poutine.replay(model, trace=q)
-            p = record(replayed)
-        local: list[Tensor] = []
-        shared: list[Tensor] = []
-        parts: dict[str, Tensor] = {}
-        kind = Kind.EXACT
-        for name, node, logp, site_kind in _site_terms(p, q, analytic, surrogate):
-            term, inside = _reduce(logp, node, samples, nesting)
-            (local if inside else shared).append(term)
-            parts[name] = parts.get(name, 0.0) + term
+            trace = None if guide is None else record(guide)
+            q = {} if trace is None else sample_nodes(trace)
+            if trace is not None and held is not None:
+                q, draws, own = _hold(trace, held)
+            p = sample_nodes(record(model if trace is None else poutine.replay(model, trace=trace)))
+        analytic = analytic and [name for name in p if name in q] == [name for name in q if name in p]
+        for name, node, logp, site_kind in _site_terms(p, q, analytic, surrogate, own):
+            term, inside = _reduce(logp[None], node, samples, nesting)
+            (local if inside else shared).append(term[0])
+            parts[name] = parts.get(name, 0.0) + term[0]
             kind = kind + site_kind
-        scores = None if q is None or not surrogate else _scores(q, samples, nesting)
-    random = q is not None and any(not is_local(node) for node in sample_nodes(q).values())
+        for name in [name for name in p if name in q and is_local(p[name])] if entrywise else []:
+            each = entry_terms(p[name]["fn"], q[name]["fn"], p[name]["value"], analytic, own)
+            entries[name] = parts[name][None] if each is None else _reduce(each, p[name], samples, nesting)[0]
+        scores = None if not surrogate else _scores(q, samples, nesting)
+    random = any(not is_local(node) for node in q.values())
     total = torch.stack(torch.broadcast_tensors(*local)).sum(0)
     zero = total.new_zeros(samples)
-    return LogWeights(total, sum(shared, zero), kind, random, parts, scores)
+    return LogWeights(total, sum(shared, zero), kind, random, parts, scores, entries, draws)
 
 
 def draw(model: PyroFunction, values: Mapping[str, Tensor] | None = None) -> dict[str, Node]:

@@ -54,7 +54,7 @@ def replicate(function, times: int) -> tuple[float, float]:
 @pytest.mark.parametrize("peer", [Trace_ELBO, TraceMeanField_ELBO])
 def test_agrees_with_pyro_in_expectation(make, peer):
     program, x = make(), torch.randn(5, 3)
-    loss, estimator = ELBOLoss(program, 1, True, 1.0), peer()
+    loss, estimator = ELBOLoss(program, ELBO()), peer()
     with torch.no_grad():
         ours = replicate(lambda: loss(x), 400)
         theirs = replicate(lambda: estimator.loss(program.model, program.guide, x) / 5, 400)
@@ -148,4 +148,7 @@ def test_one_player_trains_everything():
     assert {id(p) for p in player.parameters.values()} == {id(p) for p in vae.parameters()}
     player.loss(torch.randn(4, 3)).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in vae.parameters())
-    assert repr(ELBO(beta=2.0)) == "ELBO(samples=1, analytic=True, beta=2.0, enumerate=False)"
+    assert repr(ELBO(beta=2.0)) == (
+        "ELBO(samples=1, analytic=True, beta=2.0, enumerate=False, free_bits=0.0, gradient=None, "
+        "baseline=LeaveOneOut())"
+    )

@@ -117,9 +117,9 @@ class Enumerated:
     log_q: Tensor
 
     def mean(self, each: Tensor) -> Tensor:
-        """Return Σ_s q_s f_s, shape (N,), of f of shape (S, N); values of probability 0 count nothing."""
+        """Return Σ_s q_s f_s, shape (…, N), of f of shape (…, S, N); values of probability 0 count nothing."""
         q = self.log_q.exp()
-        return torch.where(q > 0, q * each, 0.0).sum(0)
+        return torch.where(q > 0, q * each, 0.0).sum(-2)
 
 
 def enumerated_weights(
@@ -131,6 +131,7 @@ def enumerated_weights(
     samples: int = 1,
     analytic: bool = False,
     surrogate: bool = False,
+    entrywise: bool = False,
 ) -> Enumerated:
     """Return the log weights of every joint value of the discrete latents.
 
@@ -142,6 +143,7 @@ def enumerated_weights(
         samples: Draws of the continuous latents for each joint value.
         analytic: Use closed-form KL where known.
         surrogate: For training; see ``log_weights``.
+        entrywise: Return the terms of single entries; see ``log_weights``.
     """
     n, total = x.shape[0], math.prod(sizes.values()) * samples
     nesting = program.structure.nesting
@@ -158,6 +160,7 @@ def enumerated_weights(
         nesting=nesting,
         analytic=analytic,
         surrogate=surrogate,
+        entrywise=entrywise,
     )
     log_q: Tensor | float = sum(handler.log_q, torch.zeros(total, n, dtype=x.dtype, device=x.device))
     return Enumerated(weights, log_q - math.log(samples))
