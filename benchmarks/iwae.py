@@ -8,7 +8,7 @@ published; −log p of the test images by 5,000 samples. The budget is ``minutes
 compilation included; the learning rate follows that clock, a half cosine down to zero. Matrices are multiplied in
 bfloat16 with float32 sums where the processor has instructions for it, in training only.
 
-Published, after 3,280 epochs (Burda, Grosse & Salakhutdinov 2016, fixed binarisation): K = 1, 5, 50: 88.71, 87.63, 87.10.
+Published, fixed binarisation, 3,280 epochs (Burda, Grosse & Salakhutdinov 2016): K = 1, 5, 50: 88.71, 87.63, 87.10.
 With --out, curves, draws and a line of results are written there, and ``--table OUT`` draws all runs of a folder.
 """
 
