@@ -10,7 +10,7 @@ from unigen.evaluate.comparison import compare
 from unigen.evaluate.dimension import choose_latents
 from unigen.evaluate.elbo_surgery import elbo_surgery
 from unigen.evaluate.guide_quality import guide_quality
-from unigen.evaluate.information_criteria import compare_loo, loo, waic
+from unigen.evaluate.information_criteria import compare_loo, loo, loo_pit, waic
 from unigen.evaluate.predictive_check import predictive_check
 from unigen.evaluate.rate_distortion import rate_distortion, rate_distortion_curve
 from unigen.evaluate.two_sample import energy_distance, mmd, sliced_wasserstein
@@ -30,6 +30,7 @@ __all__ = [
     "guide_quality",
     "linear_active",
     "loo",
+    "loo_pit",
     "mmd",
     "predictive_check",
     "rate_distortion",

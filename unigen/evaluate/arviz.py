@@ -21,20 +21,22 @@ import torch
 from torch import Tensor
 
 from unigen.errors import ArgumentError, NoDensityError
+from unigen.evaluate.arviz_draws import draws_to_arviz
 from unigen.evaluate.arviz_groups import Arrays, Variable, build
+from unigen.inference.draws import Draws
 from unigen.logprob import Kind
 from unigen.program import Program
 from unigen.queries import evaluating, seeded
 from unigen.traces import Node, draw, kind_of, site_log_prob
 
-Draws = list[dict[str, Tensor]]
+Rows = list[dict[str, Tensor]]
 
 
 def _array(x: Tensor) -> np.ndarray:
     return x.detach().cpu().numpy()
 
 
-def _stack(draws: Draws) -> Arrays:
+def _stack(draws: Rows) -> Arrays:
     """Stack S draws of each variable into (chain=1, draw=S, ...)."""
     return {name: _array(torch.stack([d[name] for d in draws]))[None] for name in draws[0]}
 
@@ -46,11 +48,11 @@ def _joint(nodes: Mapping[str, Node]) -> Tensor:
 
 def _posterior(
     program: Program, x: Tensor, c: Tensor | None, samples: int
-) -> tuple[dict[str, Draws], dict[str, Kind]]:
+) -> tuple[dict[str, Rows], dict[str, Kind]]:
     """Draw latents from the guide S times, and what follows; and the kinds of ``lp`` and log p(x | θ)."""
     names = [site.name for site in program.structure.latents] if program.has_posterior else []
     shared_only = bool(names) and not any(site.local for site in program.structure.latents)
-    groups: dict[str, Draws] = {}
+    groups: dict[str, Rows] = {}
     kinds: dict[str, Kind] = {}
     n, site = x.shape[0], program.observed
     for _ in range(samples):
@@ -97,7 +99,7 @@ def _prior(program: Program, c: Tensor | None, samples: int) -> Arrays:
         nodes = draw(functools.partial(program.model, None, rows, samples))
         return {name: _array(nodes[name]["value"])[None] for name in names}
     sites = [*program.structure.latents, program.structure.observed]
-    draws: Draws = []
+    draws: Rows = []
     for _ in range(samples):  # a shared latent is drawn anew for every draw of the data
         nodes = draw(functools.partial(program.model, None, None if c is None else c[:1], 1))
         draws.append(
@@ -108,8 +110,8 @@ def _prior(program: Program, c: Tensor | None, samples: int) -> Arrays:
 
 
 def to_arviz(
-    program: Program,
-    x: object,
+    program: Program | Draws,
+    x: object = None,
     context: object = None,
     *,
     samples: int = 100,
@@ -120,8 +122,8 @@ def to_arviz(
     """Return what a program says about data as ArviZ groups, on which any ArviZ function works.
 
     Args:
-        program: A fitted program.
-        x: Data, shape (N, *event_shape).
+        program: A fitted program; or what ``ug.infer`` returned, with all its chains and the data it was given.
+        x: Data, shape (N, *event_shape); none beside draws.
         context: Shape (N, C) for a conditional program.
         samples: Draws S from the guide, the prior and the predictive.
         coords: Coordinate values by dimension name, e.g. ``{"pixel": range(64)}``.
@@ -129,10 +131,11 @@ def to_arviz(
         seed: Reproduces the draws.
 
     Returns:
-        ``arviz.InferenceData`` (0.x) or ``xarray.DataTree`` (1.x); arrays are (chain=1, draw=S, example=N, ...).
+        ``arviz.InferenceData`` (0.x) or ``xarray.DataTree`` (1.x); arrays are (chain=1, draw=S, example=N, ...), and
+        (chain, draw, ...) with the statistics of the sampler for the draws of ``ug.infer``.
 
     Raises:
-        ArgumentError: ``samples`` < 1.
+        ArgumentError: ``samples`` < 1, or data beside draws.
         UnigenError: The data do not fit the program.
 
     Example:
@@ -142,6 +145,12 @@ def to_arviz(
         >>> dict(idata["posterior"]["z"].sizes)
         {'chain': 1, 'draw': 4, 'example': 5, 'z_dim_0': 1}
     """
+    if isinstance(program, Draws):
+        if x is not None or context is not None:
+            raise ArgumentError(
+                program="to_arviz", site="x", got="data", expected="none: draws carry their own"
+            )
+        return draws_to_arviz(program, samples=samples, coords=coords, dims=dims, seed=seed)
     if samples < 1:
         raise ArgumentError(program=program.name, site="samples", got=samples, expected="≥ 1")
     rows, c = program.check_batch(x, context)

@@ -32,7 +32,12 @@ class Variable:
 
 
 def axes(
-    group: str, name: str, rank: int, variable: Variable | None, dims: Mapping[str, Sequence[str]]
+    group: str,
+    name: str,
+    rank: int,
+    variable: Variable | None,
+    dims: Mapping[str, Sequence[str]],
+    without_examples: Sequence[str] = WITHOUT_EXAMPLES,
 ) -> list[str]:
     """Return the names of an array's axes after (chain, draw).
 
@@ -42,6 +47,7 @@ def axes(
         rank: Number of axes to name.
         variable: What they mean; None for a statistic of all examples together.
         dims: The user's names of event axes; ``<name>_dim_i`` otherwise.
+        without_examples: Groups whose draws are one example each.
 
     Returns:
         ``rank`` names.
@@ -52,9 +58,9 @@ def axes(
     """
     if variable is None:
         return [f"{name}_dim_{i}" for i in range(rank)]
-    event = 0 if group in WITHOUT_EVENTS else variable.event
+    event = 0 if group in WITHOUT_EVENTS and rank <= variable.local else variable.event
     last = list(dims.get(name, ())) or [f"{name}_dim_{i}" for i in range(event)]
-    example = ["example"] if variable.local and group not in WITHOUT_EXAMPLES else []
+    example = ["example"] if variable.local and group not in without_examples else []
     plates = [f"{name}_plate_{i}" for i in range(rank - event - len(example))]
     return [*plates, *example, *last[:event]]
 
@@ -64,6 +70,7 @@ def build(
     variables: Mapping[str, Variable],
     coords: Mapping[str, Sequence[Any]] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
+    without_examples: Sequence[str] = WITHOUT_EXAMPLES,
 ) -> Any:
     """Return the groups as whichever ArviZ is installed holds them.
 
@@ -72,6 +79,7 @@ def build(
         variables: What the axes of each variable mean.
         coords: Coordinate values by dimension name.
         dims: Names of the event axes by variable.
+        without_examples: Groups whose draws are one example each.
 
     Returns:
         ``arviz.InferenceData`` or ``xarray.DataTree``.
@@ -82,7 +90,7 @@ def build(
     for group, arrays in groups.items():
         lead = 0 if group in WITHOUT_DRAWS else 2
         names = {
-            name: axes(group, name, array.ndim - lead, variables.get(name), dims or {})
+            name: axes(group, name, array.ndim - lead, variables.get(name), dims or {}, without_examples)
             for name, array in arrays.items()
         }
         used = {axis for each in names.values() for axis in each}

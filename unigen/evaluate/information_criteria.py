@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from unigen.errors import KindError, MissingExtraError
+from unigen.evaluate.pareto import smooth
 
 
 def _checked(idata: Any, site: str) -> Any:
@@ -78,6 +80,35 @@ def waic(idata: Any, site: str = "x") -> Any:
         MissingExtraError: ArviZ 1.x, which has dropped it.
     """
     return _arviz("waic")(_checked(idata, site), pointwise=True, var_name=site)
+
+
+def loo_pit(idata: Any, site: str = "x") -> np.ndarray:
+    """Return the leave-one-out probability integral transform of every number of the data.
+
+    PIT_i = Pr(x_rep,i ≤ x_i | x_{−i}), by the replicates under Pareto-smoothed weights: uniform on [0, 1] if the model is
+    right and the data are continuous.
+
+    Args:
+        idata: What ``to_arviz`` returned for draws, with ``posterior_predictive``.
+        site: The observed site.
+
+    Returns:
+        Probabilities, shape (N, *event_shape).
+
+    Raises:
+        KindError: As for ``loo``.
+
+    References:
+        Gelfand, Dey & Chang 1992; Vehtari, Gelman & Gabry 2017.
+    """
+    checked = _checked(idata, site)
+    x = np.asarray(checked["observed_data"][site].values)
+    n = x.shape[0]
+    again = np.asarray(checked["posterior_predictive"][site].values).reshape(-1, n, x[0].size)
+    log_lik = torch.from_numpy(np.asarray(checked["log_likelihood"][site].values, float).reshape(-1, n))
+    weights = smooth(-log_lik)[0].exp().numpy()
+    below = (again <= x.reshape(1, n, -1)).astype(float)
+    return np.clip(np.einsum("sn,snd->nd", weights, below), 0.0, 1.0).reshape(x.shape)
 
 
 def compare_loo(idatas: Mapping[str, Any], site: str = "x") -> Any:
