@@ -169,7 +169,7 @@ class Program(ProgramModule):
             context = self._dummy_context(2)
             run = functools.partial(self.model, None, context, 2)
             tracked = None if context is None else functools.partial(self.model, None, follow(context), 2)
-            structure = discover(run, self.observed, self.name, tracked)
+            structure = discover(run, self.observed, self.name, tracked, self.dtype)
             found, declared = structure.observed.event_shape, self.__dict__["_event_shape"]
             if declared is not None and found != declared:
                 raise ShapeError(

@@ -85,13 +85,15 @@ def _describe(name: str, node: Node, parents: tuple[str, ...]) -> Site:
     )
 
 
-def _parents(model: PyroFunction, names: list[str]) -> dict[str, tuple[str, ...]]:
+def _parents(
+    model: PyroFunction, names: list[str], dtype: torch.dtype | None = None
+) -> dict[str, tuple[str, ...]]:
     """Return for each site the sites its distribution depends on, by tracking provenance through torch."""
     from pyro.infer.inspect import TrackProvenance
     from pyro.ops.provenance import get_provenance
 
     try:
-        with Cheap(), TrackProvenance():
+        with Cheap(dtype), TrackProvenance():
             trace = record(model)
         found = {
             name: get_provenance([v for v in vars(base_of(node["fn"])).values() if isinstance(v, Tensor)])
@@ -132,7 +134,11 @@ def _plate_errors(program: str) -> Iterator[None]:
 
 
 def discover(
-    model: PyroFunction, observed: str, program: str, tracked: PyroFunction | None = None
+    model: PyroFunction,
+    observed: str,
+    program: str,
+    tracked: PyroFunction | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Structure:
     """Run a model once without data and return its structure; random state is left as it was.
 
@@ -141,14 +147,15 @@ def discover(
         observed: Name of the observed site.
         program: Name used in error messages.
         tracked: The same function with a context made by ``follow``, for a conditional model.
+        dtype: Floating dtype of the model's draws; torch's default if omitted.
 
     Raises:
         SiteError: The observed site is missing or stands outside the plate ``data``.
     """
     with isolated(), torch.no_grad(), torch.random.fork_rng(devices=[]):
-        with Cheap(), _plate_errors(program):
+        with Cheap(dtype), _plate_errors(program):
             nodes = sample_nodes(record(model))
-        parents = _parents(tracked or model, list(nodes))
+        parents = _parents(tracked or model, list(nodes), dtype)
     if observed not in nodes:
         raise SiteError(
             program=program,

@@ -48,12 +48,16 @@ class _Isolated(Messenger):
 
 
 class Cheap(Messenger):
-    """Gives sites whose draws cost a simulation a placeholder, where only the structure matters."""
+    """Gives sites whose draws cost a simulation a placeholder of a dtype, where only the structure matters."""
+
+    def __init__(self, dtype: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.dtype = dtype
 
     def _pyro_sample(self, msg: Node) -> None:
         fn = msg["fn"]
         if msg["value"] is None and getattr(base_of(fn), "costly", False):
-            msg["value"], msg["done"] = torch.zeros(fn.shape()), True
+            msg["value"], msg["done"] = torch.zeros(fn.shape(), dtype=self.dtype), True
 
 
 @contextmanager
