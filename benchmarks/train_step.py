@@ -108,7 +108,7 @@ def svi(net: ByHand, x: Tensor) -> Work:
 
 def unigen(program: VAE, x: Tensor, compiled: bool) -> Work:
     """unigen's step of the program's own objective."""
-    player = ELBO().players(program)[0]
+    player = (program.objective or ELBO()).players(program)[0]
     optimizer = torch.optim.Adam(player.parameters.values(), lr=1e-3)
 
     def refuse(message: str) -> None:
