@@ -213,3 +213,14 @@ def test_log_prob_and_draws_trace_with_a_symbolic_batch(build, support):
     expected = torch.autograd.grad(oracle.mean(), list(flow.parameters()))
     for a, b in zip(grads, expected, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_one_value_under_several_contexts():
+    """x (N, D) under contexts (K, N, C), as in importance weighting over latents: as if x were repeated."""
+    from unigen.models.flow import MAF, NSF, RealNVP
+
+    x, c = torch.randn(5, 2), torch.randn(7, 5, 3)
+    for flow in (RealNVP(2, context=3, transforms=2, hidden=(4,)), MAF(2, context=3, transforms=2, hidden=(4,)),
+                 NSF(2, context=3, transforms=2, hidden=(4,))):  # fmt: skip
+        p = flow.distribution(c)
+        torch.testing.assert_close(p.log_prob(x), p.log_prob(x.expand(7, 5, 2)))

@@ -116,6 +116,9 @@ class FlowDistribution(TorchDistribution):
             SupportError: A value lies outside the support (only if validation is on).
         """
         check_value(self, value, self.name)
+        if value.dim() < len(self.batch_shape) + len(self.event_shape):  # one value under several contexts
+            batch = value.shape[: value.dim() - len(self.event_shape)]
+            value = value.expand(*torch.broadcast_shapes(batch, self.batch_shape), *self.event_shape)
         z, ladj = value_and_log_det(self.transform, value)
         if self._surplus:
             ladj = ladj.sum(tuple(range(-self._surplus, 0)))
