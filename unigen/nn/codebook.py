@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from unigen.errors import ArgumentError
 
-SMOOTHING = 1e-5  # of the counts, so that an entry without vectors is no division by zero
-
 
 class Codebook(nn.Module):
     """K entries of L numbers each, in buffers: no gradient moves them.
@@ -91,10 +89,10 @@ class Codebook(nn.Module):
         fresh = v[which.clamp_max(v.shape[0] - 1)]
         counts = torch.where(unused, total / self.codes, counts)
         sums = torch.where(unused[:, None], fresh * counts[:, None], sums)
-        smooth = (counts + SMOOTHING) / (1 + self.codes * SMOOTHING / total)
+        moved = unused | (one_hot.sum(0) > 0)  # the quotient of the others is the same, until it is 0 / 0
+        self.entries.copy_(torch.where(moved[:, None], sums / counts[:, None], self.entries))
         self.counts.copy_(counts)
         self.sums.copy_(sums)
-        self.entries.copy_(sums / smooth[:, None])
 
     @torch.no_grad()
     def start_at(self, v: Tensor) -> None:
