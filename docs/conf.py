@@ -13,6 +13,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 warnings.filterwarnings("ignore", message=r"\s*ArviZ is undergoing a major refactor", category=FutureWarning)
 
 from apidoc import escape_markup, skip_foreign, write_reference  # noqa: E402  (found through sys.path, in docs/)
+from composition_table import composition_tables  # noqa: E402
 from family_table import family_list, family_table  # noqa: E402
 
 project = "unigen"
@@ -30,7 +31,11 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "unigen"
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "substitution"]
-myst_substitutions = {"families": family_table(), "family_list": family_list()}  # pages that the code writes
+myst_substitutions = {  # what the code writes on the pages
+    "families": family_table(),
+    "family_list": family_list(),
+    **composition_tables(),
+}
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"

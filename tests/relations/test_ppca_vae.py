@@ -7,6 +7,7 @@ import torch
 
 from tests import problems
 from unigen.distributions.likelihoods import Gaussian
+from unigen.distributions.posteriors import FullCovariance
 from unigen.errors import UnsupportedQueryError
 from unigen.models.ppca import PPCA
 from unigen.models.vae import VAE, linear_vae
@@ -132,6 +133,7 @@ def test_an_untrained_vae_does_not_pass():
     (lambda: VAE(4, 2), "affine"),
     (lambda: VAE(4, 2, hidden=(), encoder=MLP(4, 4, hidden=(8,))), "affine"),
     (lambda: VAE(4, 2, hidden=(), prior=PPCA(2, 1)), "prior is N"),
+    (lambda: VAE(4, 2, hidden=(), posterior=FullCovariance()), "mean-field"),
     (lambda: VAE(4, 2, hidden=(), likelihood=Gaussian("network")), "one σ"),
     (lambda: VAE(4, 2, hidden=(), context=1), "unconditional"),
     (lambda: PPCA(4, 2), "VAE"),

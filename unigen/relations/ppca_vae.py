@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unigen.distributions.likelihoods import Gaussian
+from unigen.distributions.posteriors import MeanField
 from unigen.distributions.standard import StandardNormal
 from unigen.models.ppca import PPCA
 from unigen.models.vae import FLOOR, VAE, linear_vae
@@ -187,6 +188,8 @@ class PPCALinearVAE(Relation):
         for network in (program.encoder, program.decoder):
             if not isinstance(network, MLP) or len(network.layers) != 1:
                 raise self.refuse(self.assumptions[0], program, hint="linear_vae(features, latents)")
+        if not isinstance(program.head, MeanField):
+            raise self.refuse("a mean-field posterior", program, hint="posterior=MeanField()")
         if not isinstance(program.prior, StandardNormal):
             raise self.refuse(self.assumptions[1], program, hint="linear_vae(features, latents)")
         head = program.likelihood
