@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pyro
 import pytest
 import torch
@@ -11,6 +12,7 @@ from pyro import distributions as dist
 from pyro.infer import RenyiELBO
 
 from tests import problems
+from tests.gradients import Line, quadrature
 from tests.programs import Outside, SharedMean, Switch, Toy
 from unigen.errors import ArgumentError
 from unigen.models.ppca import PPCA
@@ -109,6 +111,40 @@ def test_gradient_through_a_discrete_guide(k):
         assert z.abs().max() < 5, i
 
 
+@pytest.mark.parametrize("k", [2, 3])
+def test_value_is_the_quadrature(k):
+    """Gauss–Hermite over all draws together, for a guide that is neither prior nor posterior."""
+    program, x = Line(), torch.tensor([[1.5]], dtype=torch.float64)
+    truth = quadrature(program, x, k, 40).item()
+    loss = IWAE(k).players(program)[0].loss
+    with torch.no_grad():
+        values = -torch.stack([loss(x.repeat(500, 1)) for _ in range(100)])
+    assert abs(values.mean().item() - truth) < 5 * values.std().item() / 10
+    assert values.std().item() / 10 < 0.01
+
+
+def test_value_with_a_shared_latent_is_the_quadrature():
+    """θ and z_1, z_2 together: L_1 by closed form, L_2 by quadrature over the joint log weight of a batch of two."""
+    program, x = Wide(), torch.tensor([[0.3], [-0.2]])
+    points, masses = np.polynomial.hermite_e.hermegauss(12)
+    eps = torch.cartesian_prod(*[torch.from_numpy(points)] * 3)
+    mass = torch.cartesian_prod(*[torch.from_numpy(masses / math.sqrt(2 * math.pi))] * 3).prod(-1)
+    normal, rows = torch.distributions.Normal, x.double()[:, 0]
+    theta = rows.mean() / 2 + eps[:, 0]
+    log_w = normal(0.0, 1.0).log_prob(theta) - normal(rows.mean() / 2, 1.0).log_prob(theta)
+    for i in range(2):
+        loc = (rows[i] + theta) / 2
+        z = loc + 0.9 * eps[:, 1 + i]
+        log_w = log_w + normal(theta, 1.0).log_prob(z) + normal(z, 1.0).log_prob(rows[i])
+        log_w = log_w - normal(loc, 0.9).log_prob(z)
+    pair = torch.logaddexp(log_w[:, None], log_w[None]) - math.log(2)
+    for k, truth in ((1, mass @ log_w), (2, mass @ pair @ mass)):
+        value, stderr = mean_loss(program, x, k, times=2000)
+        assert abs(-value - truth.item() / 2) < 5 * stderr + 1e-6, k
+
+
 def test_refuses():
     with pytest.raises(ArgumentError):
         IWAE(0)
+    with pytest.raises(ArgumentError, match="LeaveOneOut"):
+        IWAE(3, baseline="vimco")
