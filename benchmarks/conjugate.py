@@ -46,6 +46,7 @@ class Mean(ug.Program):
         self.register_buffer("zero", torch.zeros(1))
 
     def model(self, x=None, n=1):
+        """Declare p(x, θ)."""
         mu = pyro.sample("mu", dist.Normal(self.zero, 2.0).to_event(1))
         with self.plate(x, n):
             return pyro.sample("x", dist.Normal(mu, 1.5).to_event(1), obs=x)
@@ -56,6 +57,7 @@ class Mean(ug.Program):
         return variance * x.sum(0) / 2.25, torch.full_like(x[0], variance)
 
     def guide(self, x):
+        """Declare the posterior."""
         mean, variance = self.moments(x)
         pyro.sample("mu", dist.Normal(mean, variance.sqrt()).to_event(1))
 
@@ -77,11 +79,13 @@ class Coin(ug.Program):
         self.register_buffer("one", torch.ones(()))
 
     def model(self, x=None, n=1):
+        """Declare p(x, θ)."""
         theta = pyro.sample("theta", dist.Beta(2 * self.one, 3 * self.one))
         with self.plate(x, n):
             return pyro.sample("x", dist.Bernoulli(theta.reshape(1)).to_event(1), obs=x)
 
     def guide(self, x):
+        """Declare the posterior."""
         pyro.sample("theta", dist.Beta(2 + x.sum(), 3 + (1 - x).sum()))
 
     def exact(self, x: Tensor) -> Exact:
@@ -103,11 +107,13 @@ class Rate(ug.Program):
         self.register_buffer("one", torch.ones(()))
 
     def model(self, x=None, n=1):
+        """Declare p(x, θ)."""
         rate = pyro.sample("rate", dist.Gamma(2 * self.one, self.one))
         with self.plate(x, n):
             return pyro.sample("x", dist.Poisson(rate.reshape(1)).to_event(1), obs=x)
 
     def guide(self, x):
+        """Declare the posterior."""
         pyro.sample("rate", dist.Gamma(2 + x.sum(), self.one + x.shape[0]))
 
     def exact(self, x: Tensor) -> Exact:
@@ -126,6 +132,7 @@ class Regression(ug.Program):
         self.register_buffer("zero", torch.zeros(3))
 
     def model(self, x=None, context=None, n=1):
+        """Declare p(x, θ)."""
         w = pyro.sample("w", dist.Normal(self.zero, 1.0).to_event(1))
         with self.plate(x, n):
             return pyro.sample("x", dist.Normal((context @ w)[..., None], 0.5).to_event(1), obs=x)
@@ -136,6 +143,7 @@ class Regression(ug.Program):
         return 4 * covariance @ context.T @ x[:, 0], covariance
 
     def guide(self, x, context):
+        """Declare the posterior."""
         pyro.sample("w", dist.MultivariateNormal(*self.moments(x, context)))
 
     def exact(self, x: Tensor, context: Tensor) -> Exact:

@@ -1,7 +1,7 @@
 """Markov chain engines against conjugate posteriors: z-tests that detect 0.1 posterior standard deviations.
 
-800 chains are replicates, so standard errors need no effective sample size. A test fails at |z| > 5 (a false alarm in 10⁶
-runs a number); a bias of (5 + 2.33) standard errors is found with probability .99, and must be at most 0.1 sd.
+800 chains are replicates, so standard errors need no effective sample size. A test fails at |z| > 5 (a false alarm
+in 10⁶ runs a number); a bias of (5 + 2.33) standard errors is found with probability .99, and must be at most 0.1 sd.
 """
 
 from __future__ import annotations

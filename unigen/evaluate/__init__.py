@@ -11,6 +11,7 @@ from unigen.evaluate.dimension import choose_latents
 from unigen.evaluate.elbo_surgery import elbo_surgery
 from unigen.evaluate.guide_quality import guide_quality
 from unigen.evaluate.information_criteria import compare_loo, loo, loo_pit, waic
+from unigen.evaluate.posterior_quality import posterior_quality
 from unigen.evaluate.predictive_check import predictive_check
 from unigen.evaluate.rate_distortion import rate_distortion, rate_distortion_curve
 from unigen.evaluate.two_sample import energy_distance, mmd, sliced_wasserstein
@@ -32,6 +33,7 @@ __all__ = [
     "loo",
     "loo_pit",
     "mmd",
+    "posterior_quality",
     "predictive_check",
     "rate_distortion",
     "rate_distortion_curve",

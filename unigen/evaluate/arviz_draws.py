@@ -36,7 +36,7 @@ def _statistics(draws: Draws) -> Arrays:
 
 
 def _prior(draws: Draws, samples: int) -> tuple[Arrays, Arrays]:
-    """Draw all latents outside the plate, and data sets like the observed one, from the model; each (1, samples, ...)."""
+    """Draw the latents outside the plate and data sets like the observed one from the model, (1, samples, ...) each."""
     program, n = draws.program, 1 if draws.data is None else draws.data.shape[0]
     names = [site.name for site in program.structure.shared]
     nodes = [draw(functools.partial(program.model, None, draws.context, n)) for _ in range(samples)]

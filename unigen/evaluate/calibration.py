@@ -18,7 +18,9 @@ from torch import Tensor
 from unigen.checks import check_context
 from unigen.errors import ArgumentError, UnsupportedQueryError
 from unigen.evaluate import ecdf_band
+from unigen.evaluate.rank_engine import rank_together
 from unigen.evaluate.ranks import Engine, guide_engine, rank_examples, rank_shared
+from unigen.inference.engine import Engine as PosteriorEngine
 from unigen.plots.diagnostics import rank_figure
 from unigen.program import Program
 from unigen.queries import evaluating, seeded
@@ -102,7 +104,7 @@ class Calibration:
 
 def simulation_based_calibration(
     program: Program,
-    engine: Engine | None = None,
+    engine: Engine | PosteriorEngine | None = None,
     *,
     simulations: int = 1000,
     draws: int = 99,
@@ -124,7 +126,8 @@ def simulation_based_calibration(
         program: p(x, z).
         engine: Maps x (simulations, *event_shape), or one data set (size, *event_shape) for shared latents, to draws:
             {site: (thin · S, ...)}, or a tensor where there is one latent. Called with (x, context) if there is
-            one. The program's guide if omitted.
+            one. Or ``ug.NUTS(…)``, ``ug.HMC(…)``, ``ug.Variational(…)``, ``ug.Laplace(…)``: all simulated data sets
+            are then done side by side, one chain or fit for each. The program's guide if omitted.
         simulations: Number of truths.
         draws: S, independent draws kept for each.
         thin: Keep every so-manieth draw of the engine (autocorrelated draws make ranks U-shaped).
@@ -163,13 +166,16 @@ def simulation_based_calibration(
         raise UnsupportedQueryError(
             "there is no latent whose posterior could be checked", program=program.name
         )
-    shared = bool(program.structure.shared)
+    together = isinstance(engine, PosteriorEngine)
+    shared = bool(program.structure.shared) or together
     n = size if shared else simulations
     c = check_context(context, program.context_features, n, program.dtype, program.name)
     c = None if c is None else c.to(program.device)
     chosen = guide_engine(program, draws * thin) if engine is None else engine
     with evaluating(program), seeded(seed, program.device):
-        if shared:
+        if isinstance(chosen, PosteriorEngine):
+            ranks = rank_together(program, chosen, simulations, n, draws, thin, c)
+        elif shared:
             ranks = rank_shared(program, chosen, simulations, n, draws, thin, c)
         else:
             ranks = rank_examples(program, chosen, n, draws, thin, c, quantities or {})

@@ -85,8 +85,8 @@ def waic(idata: Any, site: str = "x") -> Any:
 def loo_pit(idata: Any, site: str = "x") -> np.ndarray:
     """Return the leave-one-out probability integral transform of every number of the data.
 
-    PIT_i = Pr(x_rep,i ≤ x_i | x_{−i}), by the replicates under Pareto-smoothed weights: uniform on [0, 1] if the model is
-    right and the data are continuous.
+    PIT_i = Pr(x_rep,i ≤ x_i | x_{−i}), by the replicates under Pareto-smoothed weights: uniform on [0, 1] if the
+    model is right and the data are continuous.
 
     Args:
         idata: What ``to_arviz`` returned for draws, with ``posterior_predictive``.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Transform, biject_to
 from torch.distributions.constraints import Constraint
-from torch.func import grad_and_value, vmap
+from torch.func import grad, grad_and_value, jacrev, vmap
 
 from unigen.errors import SiteError
 from unigen.program import Program
@@ -97,7 +97,7 @@ class Unconstrained:
     def hessian(self, u: Tensor) -> Tensor:
         """Return ∂²U/∂u² at u (C, D), shape (C, D, D)."""
         with pyro.validation_enabled(False):
-            return vmap(torch.func.hessian(self.potential_of), (0, 0 if self.each else None))(u, self.x)
+            return vmap(jacrev(grad(self.potential_of)), (0, 0 if self.each else None))(u, self.x)
 
     def values(self, u: Tensor) -> dict[str, Tensor]:
         """Return the sites at many u (*batch, D), each (*batch, *shape)."""
