@@ -15,6 +15,14 @@ def value_and_log_det(f: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
     return z, f.log_abs_det_jacobian(x, z)
 
 
+def inverse_and_log_det(f: Transform, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return x = f⁻¹(z) and log |det ∂x/∂z|, in one pass where the transform offers it."""
+    if hasattr(f, "inverse_and_ladj"):
+        return f.inverse_and_ladj(z)  # pyright: ignore[reportAttributeAccessIssue]
+    x = inverse(f, z)
+    return x, -value_and_log_det(f, x)[1]
+
+
 def inverse(f: Transform, z: Tensor) -> Tensor:
     """Return f⁻¹(z)."""
     x = f.inv(z)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Transform, constraints
 
-from unigen.distributions.bijection import inverse, value_and_log_det
+from unigen.distributions.bijection import inverse, inverse_and_log_det, value_and_log_det
 
 
 def reals(rank: int) -> constraints.Constraint:
@@ -109,6 +109,10 @@ class Inverted(EventTransform):
         z = inverse(self.inner, x)
         return z, -self.inner.call_and_ladj(z)[1]
 
+    def inverse_and_ladj(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return x = g(z) and log |det ∂g/∂z|."""
+        return self.inner.call_and_ladj(z)
+
 
 class Chain(Transform):
     """z = f_T ∘ … ∘ f_1(x) of event transforms; log-determinants add up."""
@@ -150,3 +154,11 @@ class Chain(Transform):
             z, ladj = value_and_log_det(f, z)
             total = total + ladj
         return z, total
+
+    def inverse_and_ladj(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return x = f⁻¹(z) and the sum of the log-determinants of the inverses."""
+        x, total = inverse_and_log_det(self.transforms[-1], z)
+        for f in reversed(self.transforms[:-1]):
+            x, ladj = inverse_and_log_det(f, x)
+            total = total + ladj
+        return x, total

@@ -12,7 +12,7 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.distributions import Transform, constraints
 
-from unigen.distributions.bijection import inverse, value_and_log_det
+from unigen.distributions.bijection import inverse, inverse_and_log_det, value_and_log_det
 from unigen.errors import ArgumentError, DTypeError, ShapeError, SupportError
 from unigen.logprob import Kind
 
@@ -101,6 +101,16 @@ class FlowDistribution(TorchDistribution):
     def rsample(self, sample_shape: torch.Size | tuple[int, ...] = torch.Size()) -> Tensor:
         """Draw f⁻¹(z) with gradients, shape (*sample_shape, *batch_shape, *event_shape)."""
         return inverse(self.transform, self.base.rsample(torch.Size(sample_shape)))
+
+    def rsample_and_log_prob(
+        self, sample_shape: torch.Size | tuple[int, ...] = torch.Size()
+    ) -> tuple[Tensor, Tensor]:
+        """Draw with gradients, and return log p of the draw: for inverse layers at the price of the draw alone."""
+        z = self.base.rsample(torch.Size(sample_shape))
+        x, ladj = inverse_and_log_det(self.transform, z)
+        if self._surplus:
+            ladj = ladj.sum(tuple(range(-self._surplus, 0)))
+        return x, self.base.log_prob(z) - ladj
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = torch.Size()) -> Tensor:
         """Draw f⁻¹(z) without gradients, shape (*sample_shape, *batch_shape, *event_shape)."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from unigen.distributions.composition import check_decoder, check_latent
 from unigen.distributions.conditional import Conditional, is_program, part_name, width_of
 from unigen.distributions.likelihoods import Gaussian, Likelihood
+from unigen.distributions.own_draws import own_draws
 from unigen.distributions.posteriors import FLOOR as FLOOR
 from unigen.distributions.posteriors import MeanField, Posterior
 from unigen.distributions.standard import Part, StandardNormal, as_distribution
@@ -123,7 +124,7 @@ class VAE(Program):
     def guide(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Declare q(z | x, c)."""
         with self.plate(x):
-            return pyro.sample("z", self.posterior_of(x, context))
+            return pyro.sample("z", own_draws(self.posterior_of(x, context)))
 
     @torch.no_grad()
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
