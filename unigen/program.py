@@ -256,16 +256,22 @@ class Program(ProgramModule):
             return labelled(self.marginal(context), self.name)
         return ProgramDistribution(self, context)
 
-    def impute(self, x: object, context: object = None) -> Tensor:
+    def impute(
+        self, x: object, context: object = None, *, density: Density | None = None, seed: int | None = None
+    ) -> Tensor:
         """Return x with each missing entry, marked by NaN, replaced by its expectation given the observed ones.
 
-        It is exact where the family knows it, E[x_mis | x_obs]; elsewhere it is that of ``reconstruct``.
+        It is exact where the family knows it, E[x_mis | x_obs]; by self-normalised importance sampling with
+        ``density=Importance(samples)``, or where that is the program's own density; elsewhere that of ``reconstruct``.
 
         Raises:
             NonFiniteError: The program takes no missing entries.
         """
         rows, c = self.check_batch(x, context)
-        with torch.no_grad():
+        weigh = getattr(density or self.density, "impute", None)
+        with queries.evaluating(self), queries.seeded(seed, self.device), torch.no_grad():
+            if weigh is not None:
+                return weigh(self, rows, c)
             if self.has_marginal and hasattr(marginal := self.marginal(c), "impute"):
                 return marginal.impute(rows)
             return torch.where(rows.isnan(), self.reconstruct(rows, c), rows)

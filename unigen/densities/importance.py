@@ -5,12 +5,14 @@ log p(x) ≥ E log 1/K Σ_k p(x, z_k) / q(z_k | x),   with equality as K → ∞
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from unigen.densities.density import Density
+from unigen.densities.imputation import weighted_mean
 from unigen.errors import ArgumentError
 from unigen.logprob import Kind, LogProb
 from unigen.queries import importance_bound
@@ -38,16 +40,18 @@ class Importance(Density):
             raise ArgumentError(site="samples", got=(samples, batch), expected="≥ 1")
         self.samples, self.batch = samples, batch
 
-    def log_prob(self, program: Program, x: Tensor, context: Tensor | None = None) -> LogProb:
-        """Return the bound of each example in nats, shape (N,)."""
+    def _batches(
+        self, program: Program, x: Tensor, context: Tensor | None
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
         batch = NUMBERS // max(1, program.event_shape.numel()) if self.batch is None else self.batch
         rows = max(1, batch // self.samples)
-        parts = [
-            importance_bound(
-                program, x[i : i + rows], None if context is None else context[i : i + rows], self.samples
-            )
-            for i in range(0, x.shape[0], rows)
-        ]
+        for i in range(0, x.shape[0], rows):
+            yield x[i : i + rows], None if context is None else context[i : i + rows]
+
+    def log_prob(self, program: Program, x: Tensor, context: Tensor | None = None) -> LogProb:
+        """Return the bound of each example in nats, shape (N,)."""
+        batches = self._batches(program, x, context)
+        parts = [importance_bound(program, rows, c, self.samples) for rows, c in batches]
         first = parts[0]
         errors = [part.stderr for part in parts if part.stderr is not None]
         return LogProb(
@@ -56,3 +60,8 @@ class Importance(Density):
             torch.cat(errors) if errors else None,
             first.dims,
         )
+
+    def impute(self, program: Program, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return x with its missing entries replaced by E[x_mis | x_obs], by K self-normalised draws of z."""
+        batches = self._batches(program, x, context)
+        return torch.cat([weighted_mean(program, rows, c, self.samples) for rows, c in batches])
