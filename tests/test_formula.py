@@ -34,6 +34,7 @@ def test_labels_contexts_and_missing_posteriors():
         describe(Structure(site("x", "z"), (site("z", label="NSF"),)), posterior=False)
         == "p(x, z) = p(x | z) p_NSF(z)"
     )
+    assert describe(structure, True, label="IAF").endswith(";  q_IAF(z | x, c)")
     assert describe(Structure(site("x"), ())) == "p(x)"
     assert describe(Structure(site("x"), ()), conditional=True) == "p(x | c)"
     assert describe(Structure(site("x", label="MAF"), ()), conditional=True) == "p(x | c) = p_MAF(x | c)"
