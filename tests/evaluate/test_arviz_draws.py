@@ -1,4 +1,4 @@
-"""Draws of ug.infer as ArviZ groups: every group by hand, every plot that a statistician makes, leave-one-out by refitting."""
+"""Draws of ug.infer as ArviZ groups: groups by hand, the plots of a statistician, leave-one-out by refitting."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_plots_run(plot, idata):
 
 
 def test_leave_one_out_is_that_of_refitted_models():
-    """Mean: p(x_i | x_{−i}) in closed form. PSIS errs by far less than the spread over examples; and the PIT likewise."""
+    """Mean: p(x_i | x_{−i}) in closed form. PSIS errs by far less than examples differ; the PIT likewise."""
     program = Mean().double()
     (x,) = simulated(program, 20)
     engine = ug.Variational("multivariate", draws=4000, steps=300, lr=0.1, compile=False)

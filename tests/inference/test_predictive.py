@@ -98,7 +98,7 @@ def test_fewer_draws_than_examples_are_used_in_turn():
 
 
 def test_standard_errors_hold_for_chains_that_remember():
-    """Of 300 repeated chains with autocorrelation 0.9, the batch means give the spread of the estimate within a third."""
+    """Of 300 chains with autocorrelation 0.9, batch means give the spread of the estimate within a third."""
     program, x = Mean().double(), torch.zeros(1, 1).double()
     theta, step = torch.randn(300, 1).double(), []
     for _ in range(2000):

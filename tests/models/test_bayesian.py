@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pyro.distributions as dist
 import pytest
 import torch
@@ -24,7 +26,11 @@ def test_joint_density_is_prior_plus_likelihood():
     with torch.no_grad():
         program.weight.copy_(weight)
         program.log_variance.copy_(log_variance)
-    prior = dist.Normal(0.0, 2.0).log_prob(weight).sum() + dist.Normal(0.0, 1.0).log_prob(log_variance).sum()
+    one = torch.ones(()).double()
+    prior = (
+        dist.Normal(0 * one, 2 * one).log_prob(weight).sum()
+        + dist.Normal(0.0, 1.0).log_prob(log_variance).sum()
+    )
     torch.testing.assert_close(value, prior + program.log_prob(x).value.sum(), atol=1e-10, rtol=0)
 
 
@@ -71,3 +77,41 @@ def test_bad_priors_are_refused():
         bayesian(ppca(), {"weight": dist.Normal(torch.zeros(4), 1.0)})
     whole = dist.MultivariateNormal(torch.zeros(3), torch.eye(3))
     assert bayesian(ppca(), {"mean": whole}).priors["mean"].event_shape == (3,)
+
+
+def test_priors_move_with_the_program():
+    """Another dtype is what a test without an accelerator can see; "meta" shows that no prior stays behind."""
+    model = bayesian(ug.PPCA(features=3, latents=2), {"*": dist.Normal(torch.zeros(()), 1.0)})
+    assert model.priors["weight"].sample().dtype == torch.float32
+    model.double()
+    for prior in model.priors.values():
+        assert prior.sample().dtype == torch.float64
+    assert model.sample(2).dtype == torch.float64
+    model.to("meta")
+    assert {prior.base_dist.loc.device.type for prior in model.priors.values()} == {"meta"}
+
+
+def test_priors_start_on_the_device_and_in_the_dtype_of_the_program():
+    model = bayesian(ppca(), {"mean": dist.MultivariateNormal(torch.zeros(3), torch.eye(3))})
+    assert model.priors["mean"].sample().dtype == torch.float64
+    model.float()
+    assert model.priors["mean"].sample().dtype == torch.float32
+    assert copy.deepcopy(model).double().priors["mean"].sample().dtype == torch.float64
+    assert model.priors["mean"].sample().dtype == torch.float32
+
+
+@pytest.mark.device
+def test_everything_runs_on_an_accelerator():
+    model = bayesian(ug.PPCA(features=3, latents=2), {"mean": dist.Normal(0.0, 1.0)}).cuda()
+    x = torch.randn(20, 3)
+    for engine in (
+        ug.NUTS(chains=3, draws=10, warmup=10, compile=False),
+        ug.HMC(chains=3, draws=10, warmup=10, compile=False),
+        ug.Variational("multivariate", draws=10, steps=10),
+        ug.Laplace(draws=10),
+    ):
+        draws = ug.infer(model, x, engine=engine, seed=0)
+        assert draws["mean"].device.type == "cuda" and bool(draws["mean"].isfinite().all())
+        assert draws.sample(4, seed=0).device.type == "cuda"
+        assert bool(draws.log_prob(x).value.isfinite().all())
+        ug.to_arviz(draws, samples=2)

@@ -1,7 +1,7 @@
 """The four steps of which a no-U-turn trajectory consists, each a function of tensors alone, so that it compiles.
 
 Notation: C chains, D dimensions; q positions, r momenta, g = ∇U(q), all (C, D); m the inverse mass; h the signed step,
-(C, 1). A trajectory has two ends (q, r, g) and a pick, a subtree one end and a pick. What is not ``alive`` stays as it is.
+(C, 1). A trajectory has two ends (q, r, g) and a pick, a subtree one end and a pick. What is not ``alive`` stays.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def leaf_of(potential: Potential) -> Kernel:
     """Return the step that adds one leaf to a subtree.
 
     The function maps the state (end q, r, g; pick q, U, g; log weight; Σ r; Σ acceptance; leaves; divergent; alive; u)
-    and the constants (h, m, H of the start) to the new state. The leaf is picked with probability exp(−H) relative to all
-    leaves so far, by one uniform number u that is stretched again after each use.
+    and the constants (h, m, H of the start) to the new state. The leaf is picked with probability ∝ exp(−H) among all
+    so far, by one uniform number u that is stretched again after each use.
     """
 
     def leaf(

@@ -11,7 +11,7 @@ from unigen.inference.draws import Draws
 def posterior_quality(draws: Draws) -> GuideQuality:
     """Weigh the draws of a variational engine by p(x, θ) / q(θ) and say how far they can be trusted.
 
-        ESS = (Σ_s w_s)² / Σ_s w_s²,    k from the largest w_s: up to 0.7 the draws, weighted, give the posterior's moments
+        ESS = (Σ_s w_s)² / Σ_s w_s²,    k from the largest w_s: up to 0.7 weighted draws give the posterior's moments
 
     Args:
         draws: Of ``ug.infer`` with ``ug.Variational(…)`` or ``ug.Laplace(…)``, 25 at least.

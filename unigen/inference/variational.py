@@ -110,10 +110,7 @@ class Variational(Engine):
         """Fit q and draw from it."""
         like = space.like(space.x.shape[0] if space.each else 1)
         with seeded(seed, like.device):
-            if isinstance(self.guide, str):
-                guide = GUIDES[self.guide](like)
-            else:
-                guide = OfProgram(like, self.guide(space.dims))
+            guide = self._guide(like)
             if isinstance(guide, OfProgram) and space.each:
                 raise ArgumentError(
                     program="Variational",
@@ -127,6 +124,11 @@ class Variational(Engine):
             compiler = inductor if wanted(self.compile, self.steps) else interpreted
             self._fit(guide, traced(space.potential, [example], compiler), space, bar)
             return _found(guide.distribution(), space, self.draws)
+
+    def _guide(self, like: Tensor) -> Guide:
+        if isinstance(self.guide, str):
+            return GUIDES[self.guide](like)
+        return OfProgram(like, self.guide(like.shape[1]))
 
     def _fit(self, guide: Guide, potential: Potential, space: Unconstrained, bar: Bar) -> None:
         parameters = list(guide.parameters())

@@ -9,7 +9,8 @@ p(x | θ), its own latents are summed out, and θ is all that is latent.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
@@ -21,6 +22,7 @@ from torch import Tensor
 from torch.nn.utils.stateless import _reparametrize_module
 
 from unigen.autoguide import AmortisedNormal
+from unigen.distributions.moved import moved
 from unigen.errors import ArgumentError, ShapeError
 from unigen.objectives.elbo import ELBO
 from unigen.objectives.objective import Objective
@@ -57,8 +59,13 @@ def _prior(name: str, shape: torch.Size, fn: TorchDistribution, program: str) ->
         return fn.expand(batch).to_event(len(batch))
 
 
+def _like(parameter: Tensor, value: Tensor) -> Tensor:
+    """Return a prior's tensor on the device of its parameter and, if real, of its dtype."""
+    return value.to(parameter.device, parameter.dtype if value.is_floating_point() else None)
+
+
 class Bayesian(Program):
-    """A program with priors over parameters; see ``bayesian``.
+    """A program with priors over parameters, which move with it; see ``bayesian``.
 
     Args:
         program: p(x, z | θ); a copy of it is kept.
@@ -87,7 +94,8 @@ class Bayesian(Program):
                     expected=f"some of {sorted(known)}",
                 )
             for name in names:
-                self.priors[name] = _prior(name, known[name].shape, fn, program.name)
+                prior = _prior(name, known[name].shape, fn, program.name)
+                self.priors[name] = moved(prior, functools.partial(_like, known[name]))
         if not self.priors:
             raise ArgumentError(
                 "no priors", program=program.name, expected=f"priors of some of {sorted(known)}"
@@ -96,6 +104,12 @@ class Bayesian(Program):
             known[name].requires_grad_(False)
         shared = Structure(self.structure.observed, self.structure.shared)
         self.posterior_of_parameters = AmortisedNormal(shared, program=self.name)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Bayesian:
+        """Move the priors with the parameters: ``.to``, ``.double`` and ``.cuda`` come here."""
+        super()._apply(fn, recurse)
+        self.priors = {name: moved(prior, fn) for name, prior in self.priors.items()}
+        return self
 
     def _draw_parameters(self) -> dict[str, Tensor]:
         return {name: pyro.sample(name, fn).to(self.dtype) for name, fn in self.priors.items()}
@@ -131,7 +145,7 @@ def bayesian(program: Program, priors: Mapping[str, TorchDistribution]) -> Bayes
             parameter's shape, or one that is spread over it.
 
     Returns:
-        A program p(x, θ), for ``ug.infer`` (draws of θ by NUTS) or ``ug.fit`` (a mean field over θ).
+        A program p(x, θ), for ``ug.infer`` (draws of θ by any engine) or ``ug.fit`` (a mean field over θ).
 
     Raises:
         ArgumentError: A pattern names no parameter.
