@@ -85,6 +85,8 @@ PARTS: dict[str, str] = {
     "ContinuousBernoulli": "unigen.distributions.continuous_bernoulli",
     "Parametric": "unigen.distributions.parametric",
     "Columns": "unigen.distributions.columns",
+    "ConvEncoder": "unigen.nn.conv",
+    "ConvDecoder": "unigen.nn.conv",
     "SemiSupervised": "unigen.objectives.semi_supervised",
     "VectorQuantisation": "unigen.objectives.vector_quantisation",
     "VampPrior": "unigen.distributions.vamp_prior",

@@ -47,7 +47,8 @@ class SemiSupervised(Objective):
     """Maximise the bound of partly labelled rows and α times the log-probability of the labels that are given.
 
     Args:
-        alpha: α, in units of one example; Kingma et al. take 0.1 N over the number of labels.
+        alpha: α, the weight of one label beside the bound of one example; Kingma et al. take 0.1 N / (number of
+            labels), which is little where labels are not rare.
 
     Raises:
         ArgumentError: α < 0; from ``players``, a program without labels.
@@ -56,7 +57,7 @@ class SemiSupervised(Objective):
         Kingma, Rezende, Mohamed & Welling, Semi-supervised learning with deep generative models, NeurIPS 2014.
     """
 
-    def __init__(self, alpha: float = 1.0) -> None:
+    def __init__(self, alpha: float = 50.0) -> None:
         if not alpha >= 0:
             raise ArgumentError(site="alpha", got=alpha, expected="≥ 0")
         self.alpha = alpha
