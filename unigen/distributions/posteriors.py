@@ -81,6 +81,13 @@ class MeanField(Posterior):
         return dist.Normal(loc, softplus(rho) + FLOOR).to_event(1)
 
 
+class CholeskyNormal(DenseNormal):
+    """N(m, CCᵀ) whose divergence from a product of normals is known in closed form.
+
+    That of ``DenseNormal`` itself is not: an exact posterior gives log p(x) with every draw, by its density alone.
+    """
+
+
 class FullCovariance(Posterior):
     """q(z | x) = N(m(x), C(x) C(x)ᵀ), C lower triangular: raw holds m, the ρ of its diagonal, and what is below.
 
@@ -107,7 +114,7 @@ class FullCovariance(Posterior):
             start = i * (i - 1) // 2
             diagonal = softplus(rho[..., i : i + 1]) + FLOOR
             rows.append(torch.cat((below[..., start : start + i], diagonal, zero[..., i + 1 :]), -1))
-        return DenseNormal(loc, scale_tril=torch.stack(rows, -2))
+        return CholeskyNormal(loc, scale_tril=torch.stack(rows, -2))
 
 
 class MixturePosterior(Posterior):
@@ -148,8 +155,8 @@ class MixturePosterior(Posterior):
         return f"components={self.components}"
 
 
-@register_kl(DenseNormal, dist.Independent)
-def _kl_dense_diagonal(q: DenseNormal, p: dist.Independent) -> Tensor:
+@register_kl(CholeskyNormal, dist.Independent)
+def _kl_dense_diagonal(q: CholeskyNormal, p: dist.Independent) -> Tensor:
     """Return KL(N(m, CCᵀ) ‖ N(μ, diag σ²)) in nats.
 
     Raises:
