@@ -49,8 +49,9 @@ class VampPrior(nn.Module):
         Tomczak & Welling, VAE with a VampPrior, AISTATS 2018.
 
     Example:
-        >>> VampPrior(components=5)
-        VampPrior(components=5)
+        >>> import unigen as ug
+        >>> print(ug.VAE(features=4, latents=2, prior=ug.VampPrior(components=5)).formula)
+        p(x, z) = p(x | z) p_VampPrior(z);  q(z | x)
     """
 
     pseudo_inputs: nn.Parameter
