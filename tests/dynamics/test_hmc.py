@@ -41,7 +41,7 @@ def test_leapfrog_is_reversible_and_of_second_order():
 
 
 def test_moments_of_a_gaussian():
-    """2,000 chains that start in the target, 10 coarse transitions: z-tests of mean and variance, power ½ at 0.04 sd."""
+    """2,000 chains that start in the target, 10 coarse transitions: z-tests of mean and variance, with se < 0.03."""
     q = torch.randn(2000, 2).double()
     at, draws = Point(q, *gaussian(q)), []
     step, mass = torch.full((2000,), 1.2).double(), torch.full_like(q, 1.5)

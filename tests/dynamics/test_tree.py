@@ -58,7 +58,7 @@ def test_what_is_not_alive_stays():
 
 
 def test_leaves_are_picked_in_proportion_to_their_weights():
-    """One uniform number, stretched after each use, picks among three leaves with the probabilities of their weights."""
+    """One uniform number, stretched after each use, picks among three leaves in proportion to their weights."""
     c = 40_000
     weights = torch.tensor([1.0, 3.0, 2.0]).double()
     count = iter([-weights.log()[i] * torch.ones(c).double() for i in range(3)])

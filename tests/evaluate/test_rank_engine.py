@@ -16,7 +16,7 @@ from unigen.inference.infer import infer_each
 from unigen.traces import log_joint
 
 SURE = 0.999999
-NUTS = ug.NUTS(warmup=100, doublings=5, compile=False)
+NUTS = ug.NUTS(warmup=80, doublings=3, compile=False)
 ENGINES = {
     "NUTS": (NUTS, 3),
     "HMC": (ug.HMC(warmup=100, leaps=5, compile=False), 3),

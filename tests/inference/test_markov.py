@@ -28,7 +28,7 @@ from unigen.inference.markov import HMC, NUTS
 POWER = 5 + 2.33  # standard errors
 CHAINS = 800
 ENGINES: dict[str, Engine] = {
-    "NUTS": NUTS(chains=CHAINS, draws=30, warmup=80, doublings=4, compile=False),
+    "NUTS": NUTS(chains=CHAINS, draws=30, warmup=80, doublings=3, compile=False),
     "HMC": HMC(chains=CHAINS, draws=40, warmup=80, leaps=6, compile=False),
 }
 
