@@ -97,3 +97,22 @@ def test_it_keeps_shape_support_kind_and_name():
     assert (q.batch_shape, q.event_shape, str(q.support)) == (p.batch_shape, p.event_shape, str(p.support))
     normal = dist.Normal(torch.zeros(3), 1.0).to_event(1)
     assert own_draws(normal) is normal
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [ug.ELBO(samples=2), ug.ELBO(samples=2, gradient="stl"), ug.IWAE(4), ug.IWAE(4, gradient="dreg")],
+    ids=["ELBO", "stl", "IWAE", "dreg"],
+)
+def test_every_objective_has_the_same_gradient_without(objective, monkeypatch: pytest.MonkeyPatch):
+    from unigen.models import vae as module
+
+    vae = ug.VAE(4, 2, posterior=ug.IAF(2, context=3, transforms=2, hidden=(6,)), hidden=(6,)).double()
+    x, found = torch.randn(5, 4, dtype=F64), []
+    for wrap in (own_draws, lambda q: q):
+        monkeypatch.setattr(module, "own_draws", wrap)
+        torch.manual_seed(0)
+        loss = objective.players(vae)[0].loss(x)
+        found.append([loss, *torch.autograd.grad(loss, list(vae.parameters()), allow_unused=True)])
+    for one, two in zip(*found, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-8, atol=1e-10)
