@@ -11,6 +11,7 @@ import unigen as ug
 from unigen.distributions.columns import Columns
 from unigen.distributions.count_likelihoods import Poisson
 from unigen.distributions.likelihoods import Bernoulli, Categorical, Gaussian
+from unigen.distributions.missing import WithMissing
 from unigen.errors import ArgumentError, ShapeError, SupportError
 
 F64 = torch.float64
@@ -42,7 +43,7 @@ def test_density_is_the_sum_of_the_columns_in_the_units_of_the_data():
     visits = torch.distributions.Poisson(raw[:, 6].exp()).log_prob(x[:, 3])
     got = head(raw, (4,))
     torch.testing.assert_close(got.log_prob(x), age + ill + kind + visits, rtol=1e-12, atol=1e-10)
-    torch.testing.assert_close(got.column_log_prob(x)[:, 3], visits, rtol=1e-12, atol=1e-10)
+    torch.testing.assert_close(got.base_dist.log_prob(x)[:, 3], visits, rtol=1e-12, atol=1e-10)
 
 
 def test_draws_have_the_stated_mean_and_variance_and_lie_inside():
@@ -80,6 +81,25 @@ def test_a_vae_of_a_table_learns_what_the_columns_share_and_comes_back(tmp_path)
     assert abs(float(torch.corrcoef(draws[:, [0, 3]].T)[0, 1] - torch.corrcoef(x[:, [0, 3]].T)[0, 1])) < 0.25
     again = ug.load(ug.save(vae, tmp_path / "table"))
     assert torch.equal(again.log_prob(x[:5], seed=1).value, vae.log_prob(x[:5], seed=1).value)
+
+
+def test_missing_cells_are_left_out_and_filled_in():
+    x, whole = rows(600), rows(100)
+    holes = whole.clone()
+    holes[:50, 3], holes[50:, 2] = torch.nan, torch.nan
+    head = table()
+    head.initialise(x)
+    raw = torch.randn(100, 7)
+    each = head(raw, (4,)).base_dist.log_prob(whole)
+    each[:50, 3], each[50:, 2] = 0.0, 0.0
+    torch.testing.assert_close(WithMissing(head(raw, (4,))).log_prob(holes), each.sum(1))
+    program = ug.with_missing(ug.VAE(4, 2, likelihood=head, hidden=(32,)), fill="mean")
+    x[torch.rand(600, 4) < 0.1] = torch.nan
+    ug.fit(program, x, steps=150, lr=5e-3, seed=0)
+    filled = program.impute(holes)
+    assert not filled.isnan().any() and torch.equal(filled[:50, :3], whole[:50, :3])
+    error = (filled[:50, 3] - whole[:50, 3]).square().mean()
+    assert error < 0.7 * (whole[:50, 3] - x[:, 3].nanmean()).square().mean()
 
 
 class Blind(torch.nn.Module):

@@ -9,13 +9,13 @@ training starts; a scale that is fixed in p_j is in units of s_j.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
-from torch.distributions import constraints
+from torch.distributions import constraints, transform_to
 from torch.distributions.constraints import Constraint
 
 from unigen.distributions.likelihoods import Likelihood
@@ -23,13 +23,13 @@ from unigen.errors import ArgumentError, ShapeError
 
 
 class MixedTypes(Constraint):
-    """The set of rows whose j-th entry lies in the j-th support.
+    """The sets of D entries of different types; ``check`` answers for each entry, as for one number.
 
     Args:
         parts: D supports of one number each.
     """
 
-    event_dim = 1
+    event_dim = 0
 
     def __init__(self, parts: tuple[Constraint, ...]) -> None:
         self.parts = parts
@@ -37,17 +37,27 @@ class MixedTypes(Constraint):
         super().__init__()
 
     def check(self, value: Tensor) -> Tensor:
-        """Return whether each row is inside, shape (...)."""
-        inside = [part.check(value[..., j]) for j, part in enumerate(self.parts)]
-        return torch.stack(inside, -1).all(-1)
+        """Return whether each entry is inside, shape (..., D)."""
+        return torch.stack([part.check(value[..., j]) for j, part in enumerate(self.parts)], -1)
 
     def __repr__(self) -> str:
         """Return the supports in order."""
         return f"({', '.join(str(part) for part in self.parts)})"
 
 
-class ColumnDistribution(TorchDistribution):
-    """Independent columns of different families, with event shape (D,).
+@transform_to.register(MixedTypes)
+def _inside(support: MixedTypes) -> Callable[[Tensor], Tensor]:
+    """Return a function of an unconstrained number that gives an entry of each type."""
+
+    def inside(y: Tensor) -> Tensor:
+        each = [y * 0 if part.is_discrete else transform_to(part)(y) for part in support.parts]  # pyright: ignore[reportAttributeAccessIssue]
+        return torch.stack(each, -1)
+
+    return inside
+
+
+class ColumnScalars(TorchDistribution):
+    """Independent entries of different families, batch shape (..., D): ``to_event(1)`` makes rows of them.
 
     Args:
         parts: D distributions with batch shape (...).
@@ -67,7 +77,7 @@ class ColumnDistribution(TorchDistribution):
     ) -> None:
         self.parts, self.centre, self.spread = parts, centre, spread
         batch = torch.broadcast_shapes(*(part.batch_shape for part in parts))
-        super().__init__(batch, torch.Size((len(parts),)), validate_args=validate_args)
+        super().__init__((*batch, len(parts)), torch.Size(), validate_args=validate_args)
 
     @property
     def has_rsample(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -80,28 +90,24 @@ class ColumnDistribution(TorchDistribution):
         supports: Any = tuple(part.support for part in self.parts)
         return MixedTypes(supports)
 
-    def expand(self, batch_shape: torch.Size, _instance: object = None) -> ColumnDistribution:
-        """Return the same distribution with a larger batch shape."""
-        parts = tuple(part.expand(torch.Size(batch_shape)) for part in self.parts)
-        return ColumnDistribution(parts, self.centre, self.spread, self._validate_args)
+    def expand(self, batch_shape: torch.Size, _instance: object = None) -> ColumnScalars:
+        """Return the same distribution with a larger batch shape (..., D)."""
+        parts = tuple(part.expand(torch.Size(batch_shape[:-1])) for part in self.parts)
+        return ColumnScalars(parts, self.centre, self.spread, self._validate_args)
 
-    def column_log_prob(self, value: Tensor) -> Tensor:
+    def log_prob(self, value: Tensor) -> Tensor:
         """Return log p(x_j) in nats, shape (..., D)."""
         y = (value - self.centre) / self.spread
         each = torch.broadcast_tensors(*(part.log_prob(y[..., j]) for j, part in enumerate(self.parts)))
         return torch.stack(each, -1) - self.spread.log()
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p(x) in nats, shape (...)."""
-        return self.column_log_prob(value).sum(-1)
-
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = torch.Size()) -> Tensor:
-        """Return rows, shape (*sample_shape, *batch_shape, D)."""
+        """Return entries, shape (*sample_shape, ..., D)."""
         with torch.no_grad():
             return self._joined([part.sample(torch.Size(sample_shape)) for part in self.parts])
 
     def rsample(self, sample_shape: torch.Size | tuple[int, ...] = torch.Size()) -> Tensor:
-        """Return rows with gradients, where every column has them."""
+        """Return entries with gradients, where every column has them."""
         return self._joined([part.rsample(torch.Size(sample_shape)) for part in self.parts])
 
     def _joined(self, columns: list[Tensor]) -> Tensor:
@@ -231,7 +237,7 @@ class Columns(Likelihood):
             head.elementwise(part, torch.Size())
             for head, part in zip(self.heads, raw.split(widths, -1), strict=True)
         ]
-        return ColumnDistribution(tuple(each), self.centre, self.spread)
+        return ColumnScalars(tuple(each), self.centre, self.spread).to_event(1)
 
     def elementwise(self, raw: Tensor, event_shape: torch.Size) -> TorchDistribution:
         """Refuse: a single feature has no type.
