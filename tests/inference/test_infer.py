@@ -94,6 +94,9 @@ def test_the_traced_density_is_the_eager_one():
 
 
 def test_what_cannot_be_drawn_is_refused():
+    for engine in ("NUTS", NUTS):
+        with pytest.raises(ArgumentError, match=r"ug\.NUTS\(\)"):
+            infer(Noise(), torch.ones(2, 1), engine=engine)
     with pytest.raises(SiteError, match="nothing latent"):
         infer(ug.NSF(features=2, transforms=1, hidden=(4,)), torch.randn(3, 2))
     with pytest.raises(SiteError, match="discrete"):

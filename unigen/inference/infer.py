@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unigen.errors import ShapeError
+from unigen.errors import ArgumentError, ShapeError
 from unigen.inference.draws import Draws
 from unigen.inference.engine import Engine
 from unigen.inference.markov import NUTS
@@ -17,6 +17,17 @@ from unigen.queries import evaluating
 
 def _seed(seed: int | None) -> int:
     return int(torch.randint(2**31 - 1, ())) if seed is None else seed
+
+
+def _check(engine: object, program: Program) -> None:
+    if not isinstance(engine, Engine):
+        raise ArgumentError(
+            program=program.name,
+            site="engine",
+            got=repr(engine),
+            expected="an engine",
+            hint="engine=ug.NUTS()",
+        )
 
 
 def infer(
@@ -42,6 +53,7 @@ def infer(
         Draws of every latent site.
 
     Raises:
+        ArgumentError: The engine is none.
         SiteError: A latent is discrete, or there is none.
         DivergedError: No starting point has a finite density, or a variational fit left the finite numbers.
         UnigenError: Bad data.
@@ -55,6 +67,7 @@ def infer(
         >>> infer(model, torch.randn(20, 2), engine=NUTS(chains=2, draws=5, warmup=5), seed=0)
         Draws(Bayesian; mean: (2, 5, 2); 0 divergent)
     """
+    _check(engine, program)
     x, c = program.check_batch(data, context)
     space = Unconstrained(program, x, c)
     with evaluating(program), progress_bar(engine.rounds, program.name, progress) as bar:
@@ -92,6 +105,7 @@ def infer_each(
         >>> infer_each(model, torch.randn(7, 20, 2), engine=NUTS(draws=5, warmup=5), seed=0)["mean"].shape
         torch.Size([7, 5, 2])
     """
+    _check(engine, program)
     want = len(program.event_shape) + 2
     if data.dim() != want:
         raise ShapeError(

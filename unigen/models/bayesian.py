@@ -9,21 +9,20 @@ p(x | θ), its own latents are summed out, and θ is all that is latent.
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
 
 import pyro
-import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.nn.utils.stateless import _reparametrize_module
 
 from unigen.autoguide import AmortisedNormal
 from unigen.distributions.moved import moved
-from unigen.errors import ArgumentError, ShapeError
+from unigen.distributions.spread import spread
+from unigen.errors import ArgumentError
 from unigen.objectives.elbo import ELBO
 from unigen.objectives.objective import Objective
 from unigen.program import Program
@@ -35,33 +34,6 @@ def with_parameters(program: Program, values: Mapping[str, Tensor]) -> Iterator[
     """Run a program under other values of some of its parameters, which stay as they are."""
     with _reparametrize_module(program, dict(values)):
         yield
-
-
-def _prior(name: str, shape: torch.Size, fn: TorchDistribution, program: str) -> TorchDistribution:
-    """Return one prior over a whole parameter from a distribution of its shape, or of one that broadcasts to it."""
-    own = fn.batch_shape + fn.event_shape
-    try:
-        fits = (
-            torch.broadcast_shapes(own, shape) == shape
-            and shape[len(shape) - len(fn.event_shape) :] == fn.event_shape
-        )
-    except RuntimeError:
-        fits = False
-    if not fits:
-        raise ShapeError(
-            "the prior does not have the shape of the parameter", program=program, site=name, got=tuple(own),
-            expected=tuple(shape), hint="dist.Normal(0.0, 1.0) is spread over all entries",
-        )  # fmt: skip
-    batch = shape[: len(shape) - len(fn.event_shape)]
-    with pyro.validation_enabled(
-        False
-    ):  # an expanded copy keeps the setting, and a traced density may not branch
-        return fn.expand(batch).to_event(len(batch))
-
-
-def _like(parameter: Tensor, value: Tensor) -> Tensor:
-    """Return a prior's tensor on the device of its parameter and, if real, of its dtype."""
-    return value.to(parameter.device, parameter.dtype if value.is_floating_point() else None)
 
 
 class Bayesian(Program):
@@ -94,8 +66,7 @@ class Bayesian(Program):
                     expected=f"some of {sorted(known)}",
                 )
             for name in names:
-                prior = _prior(name, known[name].shape, fn, program.name)
-                self.priors[name] = moved(prior, functools.partial(_like, known[name]))
+                self.priors[name] = spread(fn, known[name], name, program.name)
         if not self.priors:
             raise ArgumentError(
                 "no priors", program=program.name, expected=f"priors of some of {sorted(known)}"
