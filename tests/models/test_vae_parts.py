@@ -182,3 +182,34 @@ def test_a_decoder_that_is_a_program_starts_at_the_data() -> None:
     vae.initialise(x)
     normal = -3 * (0.5 * math.log(2 * math.pi * math.e) + math.log(2.0))
     assert far < normal - 5 and vae.log_prob(x, seed=0).mean().value > normal - 2
+
+
+GAPS = {
+    "mean-field": (lambda: ug.MeanField(), 1.0),
+    "full covariance": (lambda: ug.FullCovariance(), 0.0),
+    "flow": (lambda: ug.IAF(2, context=5, transforms=1, hidden=()), 0.0),
+    "mixture": (lambda: ug.MixturePosterior(3), None),  # between the two
+}
+
+
+@pytest.mark.parametrize("name", GAPS)
+def test_the_gap_of_each_posterior_after_training_is_what_its_family_leaves(name: str) -> None:
+    """Under a linear decoder p(z | x) = N(m, P⁻¹): the best mean field lies ½ (Σ log P_ii − log det P) below."""
+    part, share = GAPS[name]
+    vae = VAE(3, 2, posterior=part(), likelihood=ug.Gaussian(0.5), hidden=())
+    w, b = torch.tensor([[1.0, 0.8], [0.6, 0.9], [0.3, -0.2]]), torch.zeros(3)
+    with torch.no_grad():
+        vae.decoder.layers[-1].weight.copy_(w)
+        vae.decoder.layers[-1].bias.copy_(b)
+    vae.decoder.requires_grad_(False)
+    precision = torch.eye(2) + w.mT @ w / 0.25
+    mean_field = 0.5 * (precision.diagonal().log().sum() - precision.logdet())
+    p = torch.distributions.MultivariateNormal(b, w @ w.mT + 0.25 * torch.eye(3))
+    x = p.sample((512,))
+    ug.fit(vae, x, steps=400, lr=0.03, objective=ug.ELBO(samples=4), seed=0, compile=False)
+    bound = torch.stack([vae.log_prob(x, density=ug.Importance(1)).value for _ in range(100)])
+    gap, error = (p.log_prob(x) - bound).mean(), bound.mean(1).std() / 10
+    if share is None:
+        assert -5 * error < gap < 0.5 * mean_field
+    else:
+        assert abs(gap - share * mean_field) < 0.05 + 5 * error
