@@ -123,11 +123,11 @@ def test_plots_run(plot, idata):
 def test_leave_one_out_is_that_of_refitted_models():
     """Mean: p(x_i | x_{−i}) in closed form. PSIS errs by far less than examples differ; the PIT likewise."""
     program = Mean().double()
-    (x,) = simulated(program, 20)
-    engine = ug.Variational("multivariate", draws=4000, steps=300, lr=0.1, compile=False)
-    idata = to_arviz(ug.infer(program, x, engine=engine, seed=0), samples=0, seed=1)
+    x = torch.tensor([[-2.0], [0.0], [0.5], [1.0], [4.0]]).double()
+    draws = ug.infer(program, x, engine=ug.Laplace(draws=20_000), seed=int(torch.randint(9999, ())))
+    idata = to_arviz(draws, samples=0, seed=1)
     elpd, pit = [], []
-    for i in range(20):
+    for i in range(5):
         rest = program.exact(torch.cat([x[:i], x[i + 1 :]]))
         q = stats.norm(float(rest.mean), float((rest.sd**2 + 2.25).sqrt()))
         elpd.append(q.logpdf(float(x[i])))
@@ -135,7 +135,9 @@ def test_leave_one_out_is_that_of_refitted_models():
     found = loo(idata)
     pointwise = np.asarray((found.elpd_i if NEW else found.loo_i).values).reshape(-1)
     np.testing.assert_allclose(pointwise, elpd, atol=0.05)
-    np.testing.assert_allclose(loo_pit(idata)[:, 0], pit, atol=0.06)  # 5 √(¼ / 4000) and the weights' noise
+    np.testing.assert_allclose(
+        loo_pit(idata)[:, 0], pit, atol=0.03
+    )  # 5 √(¼ / 20,000), and the weights' noise
     assert "prior" not in idata.groups()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pyro.distributions as dist
 import pytest
 import torch
@@ -95,6 +97,16 @@ def test_fewer_draws_than_examples_are_used_in_turn():
     predictive = PosteriorPredictive({"mu": torch.tensor([[-1e3], [1e3]]).double()})
     new = program.sample(10, sampler=predictive)
     assert int((new > 0).sum()) == 5
+
+
+def test_all_chains_predict():
+    program, mu = Mean().double(), torch.tensor([[[-1e3], [-1e3]], [[1e3], [1e3]]]).double()
+    draws = Draws(program, {"mu": mu})
+    assert int((draws.sample(8) > 0).sum()) == 4 and draws.predictive.chains == 2
+    found = draws.log_prob(torch.tensor([[1e3]]))
+    assert float(found.value) == pytest.approx(
+        float(dist.Normal(0.0, 1.5).log_prob(torch.zeros(()))) - math.log(2)
+    )
 
 
 def test_standard_errors_hold_for_chains_that_remember():
