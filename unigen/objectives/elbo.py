@@ -40,8 +40,8 @@ class ELBOLoss(ProgramLoss):
 
     def __init__(self, program: Program, objective: ELBO) -> None:
         super().__init__(program)
-        self.__dict__["objective"] = objective
-        self.samples, self.free = objective.samples, as_free_bits(objective.free_bits)
+        self.samples, self.beta, self.gradient = objective.samples, objective.beta, objective.gradient
+        self.free = as_free_bits(objective.free_bits)
         self.analytic = objective.analytic and objective.gradient is None
         enumerated = objective.enumerate and program.structure.latents
         self.sizes = discrete_sites(program) if enumerated else None
@@ -65,7 +65,7 @@ class ELBOLoss(ProgramLoss):
             weights = enumerated.weights
             value = enumerated.mean(self._weighted(weights, beta, enumerated.mean)).mean()
         else:
-            held = held_guide(program, x, context) if self.__dict__["objective"].gradient else None
+            held = held_guide(program, x, context) if self.gradient else None
             weights = log_weights(
                 functools.partial(program.model, x, context, n),
                 functools.partial(program.guide, x, context, n) if program.structure.latents else None,
@@ -82,12 +82,11 @@ class ELBOLoss(ProgramLoss):
 
     def _beta(self) -> Tensor | float:
         """Return β of this evaluation, and count it."""
-        beta = self.__dict__["objective"].beta
-        if not isinstance(beta, Annealing):
-            return beta
+        if not isinstance(self.beta, Annealing):
+            return self.beta
         if not self.training:
-            return beta.final
-        now = beta(self.step[0].clone())
+            return self.beta.final
+        now = self.beta(self.step[0].clone())
         self.step.add_(1)
         return now.to(self.program.dtype)
 
