@@ -7,6 +7,9 @@ import copy
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.infer import SVI, Trace_ELBO
+from pyro.infer.autoguide import AutoMultivariateNormal
+from pyro.optim import Adam
 
 import unigen as ug
 from unigen.errors import ArgumentError, ShapeError
@@ -115,3 +118,18 @@ def test_everything_runs_on_an_accelerator():
         assert draws.sample(4, seed=0).device.type == "cuda"
         assert bool(draws.log_prob(x).value.isfinite().all())
         ug.to_arviz(draws, samples=2)
+
+
+def test_pyros_autoguides_run_on_the_program_as_it_is():
+    """Plain SVI from zero, ten posterior standard deviations away, comes within two in a few steps."""
+    x = torch.randn(30, 2).double() + 3
+    model = bayesian(ug.PPCA(features=2, latents=1).double(), {"mean": dist.Normal(0.0, 3.0)})
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    guide = AutoMultivariateNormal(model.model, init_scale=0.1)
+    svi = SVI(model.model, guide, Adam({"lr": 0.2}), Trace_ELBO())
+    for _ in range(60):
+        svi.step(x)
+    exact = ug.infer(model, x, engine=ug.Laplace(draws=500), seed=0)["mean"][0]
+    away = (guide.get_posterior().mean.detach() - exact.mean(0)) / exact.std(0)
+    assert away.abs().max() < 2 and (exact.mean(0) / exact.std(0)).abs().min() > 5
