@@ -134,12 +134,9 @@ def _plate_errors(program: str) -> Iterator[None]:
 
 
 def discover(
-    model: PyroFunction,
-    observed: str,
-    program: str,
-    tracked: PyroFunction | None = None,
+    model: PyroFunction, observed: str, program: str, tracked: PyroFunction | None = None,
     dtype: torch.dtype | None = None,
-) -> Structure:
+) -> Structure:  # fmt: skip
     """Run a model once without data and return its structure; random state is left as it was.
 
     Args:
@@ -157,12 +154,8 @@ def discover(
             nodes = sample_nodes(record(model))
         parents = _parents(tracked or model, list(nodes), dtype)
     if observed not in nodes:
-        raise SiteError(
-            program=program,
-            site=observed,
-            got=f"sites {sorted(nodes)}",
-            expected=f"a site named '{observed}'",
-        )
+        expected = f"a site named '{observed}'"
+        raise SiteError(program=program, site=observed, got=f"sites {sorted(nodes)}", expected=expected)
     sites = {name: _describe(name, node, parents[name]) for name, node in nodes.items()}
     if not sites[observed].local:
         raise SiteError(
