@@ -30,7 +30,9 @@ def test_a_label_has_mass_one_at_its_class_and_none_elsewhere():
 def test_draws_carry_the_class():
     vae = ug.VAE(2, 1, context=3, hidden=(8,))
     p = WithLabel(vae, torch.tensor([0, 2]))
-    assert p.sample(torch.Size((4,))).shape == (4, 2, 3) and torch.equal(p.sample()[:, 2], torch.tensor([0.0, 2.0]))
+    assert p.sample(torch.Size((4,))).shape == (4, 2, 3) and torch.equal(
+        p.sample()[:, 2], torch.tensor([0.0, 2.0])
+    )
     assert p.expand(torch.Size((5, 2))).batch_shape == (5, 2) and p.kind is vae.kind
 
 
