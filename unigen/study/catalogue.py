@@ -67,6 +67,15 @@ def _pixels() -> Any:
     return ug.MixtureOfGaussians(8)
 
 
+def _ladder(features: int) -> Program:
+    return ug.LadderVAE(features, latents=(16, 8), likelihood=ug.Gaussian("network"))
+
+
+def _vqvae(features: int) -> Program:
+    prior = ug.MADE(16, likelihood=ug.Categorical(32))
+    return ug.VQVAE(features, positions=16, codes=32, prior=prior, likelihood=ug.Gaussian("network"))
+
+
 def _vae_with_energy(features: int) -> Program:
     sampler = ug.Langevin(steps=300, step_size=0.1)
     return _vae(features, prior=ug.EnergyModel(16, energy=ug.Tilt(16, limit=5.0), sampler=sampler))
@@ -88,6 +97,9 @@ def entries() -> list[Entry]:
         Entry("Deep Markov model", _rows(ug.DeepMarkov, latents=12, likelihood=ug.Gaussian("network")), 40, {}, 150,
               bound, bound, note="reads row by row"),
         Entry("VAE", _vae, 20, {}, 500, bound, bound),
+        Entry("VAE, VampPrior", lambda d: _vae(d, prior=ug.VampPrior(50)), 25, {}, 150, bound, bound),
+        Entry("Ladder VAE", _ladder, 40, {}, 150, bound, bound, note="two levels, inferred from the top down"),
+        Entry("VQ-VAE", _vqvae, 40, {}, 150, note="16 codes under an autoregressive prior"),
         Entry("VAE, NSF prior", lambda d: _vae(d, prior=ug.NSF(16)), 60, {}, 150, bound, bound),
         Entry("VAE, diffusion prior", _vae_with_diffusion, 60, {}, 300, ug.Importance(16), ug.Importance(4),
               note="bound on a bound: the prior's own term is its ELBO"),

@@ -20,6 +20,7 @@ SMALLEST: dict[str, Callable[[], dict[str, Any]]] = {
     "Glow": lambda: {"shape": (1, 2, 2), "levels": 1, "steps": 1, "hidden": (4,)},
     "Transformer": lambda: {"length": 3, "vocabulary": 2, "width": 8, "heads": 2, "layers": 1},
     "PixelCNN": lambda: {"shape": (1, 2, 2), "likelihood": resolve("Bernoulli")(), "width": 4, "layers": 2},
+    "VQVAE": lambda: {"features": FEATURES, "positions": 2, "codes": 3},
     "HiddenMarkov": lambda: SEQUENCE,
     "StateSpace": lambda: SEQUENCE,
     "DeepMarkov": lambda: SEQUENCE,
