@@ -52,7 +52,7 @@ def gaussian(sd):
 
 
 def test_moments_of_a_gaussian():
-    """Chains start in the target, so each of 400 is an exact replicate: the z-tests have power ½ against 5 % in a sd."""
+    """Chains start in the target, so each of 400 is an exact replicate: power ½ against 5 % in a sd."""
     sd = torch.tensor([0.3, 1.0, 2.0], dtype=torch.float64)
     start = torch.randn(400, 3).double() * sd
     draws, log = run(gaussian(sd), start, 0.25, 40, seed=torch.randint(99, ()).item())

@@ -217,7 +217,9 @@ CASES = [(Chain, o) for o in OPTIONS] + [(lambda: VAE(1, 2, hidden=(8,)).double(
 CASES += [(lambda: Switch().double(), o) for o in DISCRETE]
 
 
-@pytest.mark.parametrize(("make", "objective"), CASES, ids=lambda v: repr(v)[:60])
+@pytest.mark.parametrize(
+    ("make", "objective"), CASES, ids=[f"{i}-{o!r}"[:60] for i, (_, o) in enumerate(CASES)]
+)
 def test_compiled_step_equals_eager(make, objective):
     first = make()
     steps = []

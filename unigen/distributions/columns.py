@@ -77,7 +77,7 @@ class ColumnScalars(TorchDistribution):
     ) -> None:
         self.parts, self.centre, self.spread = parts, centre, spread
         batch = torch.broadcast_shapes(*(part.batch_shape for part in parts))
-        super().__init__((*batch, len(parts)), torch.Size(), validate_args=validate_args)
+        super().__init__(torch.Size((*batch, len(parts))), torch.Size(), validate_args=validate_args)
 
     @property
     def has_rsample(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -39,7 +39,10 @@ class Ranks:
         for layer, before, after in zip(layers, self.indices[:-1], self.indices[1:], strict=True):
             assert isinstance(layer, nn.Linear) and isinstance(layer.mask, Tensor)
             weight = layer.weight * layer.mask
-            rows, columns = torch.tensor(after, device=weight.device), torch.tensor(before, device=weight.device)
+            rows, columns = (
+                torch.tensor(after, device=weight.device),
+                torch.tensor(before, device=weight.device),
+            )
             bias = layer.bias.index_select(0, rows)
             found.append((weight.index_select(0, rows).index_select(1, columns), bias[:, None]))
         return found
