@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 OUT ?= study
-BENCH ?= $(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))
+BENCH ?= $(basename $(notdir $(shell grep -l __main__ benchmarks/[a-z]*.py)))
 # torch goes in first and at exactly this release: an open range takes the newest build, gigabytes of CUDA included.
 TORCH ?= torch==2.13.0
 
