@@ -79,8 +79,8 @@ class Denoiser(UnitFlow):
         Raises:
             ShapeError: The network does not keep the shape of z_t.
         """
-        t = t.expand(z_t.shape[0])
-        raw = self.network(z_t, t) if context is None else self.network(z_t, t, context)
+        each = t.expand(z_t.shape[0])
+        raw = self.network(z_t, each) if context is None else self.network(z_t, each, context)
         if raw.shape != z_t.shape:
             raise ShapeError(
                 "a denoising network keeps the shape of its input",

@@ -1,0 +1,48 @@
+"""The time at which a schedule has a given log SNR: the inverse of `Schedule.log_snr`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unigen.dynamics.schedule import Schedule
+from unigen.errors import ArgumentError
+
+HALVINGS = 60  # of the unit interval: past the resolution of float64
+
+
+@torch.no_grad()
+def time_of(schedule: Schedule, log_snr: Tensor) -> Tensor:
+    """Return the times at which a schedule has the given log SNR.
+
+    t = log_snr⁻¹(value), by bisection, since the log SNR falls strictly.
+
+    Args:
+        schedule: Signal and noise levels.
+        log_snr: Values between those at t = 1 and t = 0, any shape.
+
+    Returns:
+        Times in [0, 1], the shape of log_snr, in its type; computed in float64.
+
+    Raises:
+        ArgumentError: A value is not one that the schedule takes.
+
+    Example:
+        >>> from unigen.dynamics.schedule import LogLinearSNR
+        >>> time_of(LogLinearSNR(), torch.tensor([9.0, 1.0, -7.0])).round(decimals=6)
+        tensor([0.0000, 0.5000, 1.0000])
+    """
+    value = log_snr.double()
+    high, low = (float(schedule.log_snr(value.new_full((1,), end))) for end in (0.0, 1.0))
+    slack = 1e-5 * (1.0 + value.abs())
+    if not bool(((value <= high + slack) & (value >= low - slack)).all()):
+        raise ArgumentError(
+            "the schedule never has this log SNR", program=type(schedule).__name__, site="log_snr",
+            got=f"[{float(value.min()):g}, {float(value.max()):g}]", expected=f"[{low:g}, {high:g}]",
+        )  # fmt: skip
+    lower, upper = torch.zeros_like(value), torch.ones_like(value)
+    for _ in range(HALVINGS):
+        middle = 0.5 * (lower + upper)
+        later = schedule.log_snr(middle) > value
+        lower, upper = torch.where(later, middle, lower), torch.where(later, upper, middle)
+    return (0.5 * (lower + upper)).to(log_snr.dtype)
