@@ -9,6 +9,8 @@ from unigen.evaluate.classifier_two_sample import classifier_test
 from unigen.evaluate.comparison import compare
 from unigen.evaluate.dimension import choose_latents
 from unigen.evaluate.elbo_surgery import elbo_surgery
+from unigen.evaluate.entropic_transport import sinkhorn
+from unigen.evaluate.gaussian_transport import gaussian_transport
 from unigen.evaluate.guide_quality import guide_quality
 from unigen.evaluate.information_criteria import compare_loo, loo, loo_pit, waic
 from unigen.evaluate.posterior_quality import posterior_quality
@@ -27,6 +29,7 @@ __all__ = [
     "compare_loo",
     "elbo_surgery",
     "energy_distance",
+    "gaussian_transport",
     "gaussian_tree",
     "guide_quality",
     "linear_active",
@@ -39,6 +42,7 @@ __all__ = [
     "rate_distortion_curve",
     "shrunk_gaussian",
     "simulation_based_calibration",
+    "sinkhorn",
     "sliced_wasserstein",
     "to_arviz",
     "waic",
