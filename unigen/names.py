@@ -40,6 +40,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "WGAN": ("unigen.models.gan", "GAN with the Wasserstein objective and gradient penalty"),
     "EnergyModel": ("unigen.models.energy", "energy-based model, contrastive divergence"),
     "Diffusion": ("unigen.models.diffusion", "score-based diffusion in continuous time"),
+    "FlowMatching": ("unigen.models.flow_matching", "continuous flow by regression along interpolants"),
     "DDPM": ("unigen.models.ddpm", "discrete diffusion, a hierarchical program z_T → … → z_1 → x"),
 }
 
@@ -114,6 +115,15 @@ PARTS: dict[str, str] = {
     "SubsampledELBO": "unigen.objectives.denoising",
     "FlowLikelihood": "unigen.objectives.flow_likelihood",
     "RNODE": "unigen.objectives.flow_likelihood",
+    "ConditionalFlowMatching": "unigen.objectives.flow_matching",
+    "InterpolantSDE": "unigen.samplers.interpolant_sde",
+    "Linear": "unigen.dynamics.interpolant",
+    "Trigonometric": "unigen.dynamics.interpolant",
+    "VP": "unigen.dynamics.interpolant",
+    "InterpolantSchedule": "unigen.dynamics.interpolant",
+    "Independent": "unigen.dynamics.coupling",
+    "MinibatchOT": "unigen.dynamics.coupling",
+    "Rectified": "unigen.dynamics.coupling",
     "Adaptive": "unigen.dynamics.ode_solver",
     "FixedSteps": "unigen.dynamics.fixed_steps",
     "ExactDivergence": "unigen.dynamics.divergence",

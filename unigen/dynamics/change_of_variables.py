@@ -5,7 +5,6 @@ d log p_t(z_t) / dt = −∇·v(t, z_t),      log p(x) = log N(z_1; 0, I) + ∫ 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -78,8 +77,7 @@ def carry(
     path = solver.path(rates, state, (flow.start, 1.0), parameters, flow.evaluations)
     noise, terms, *integrals = (part[-1] for part in path)
     volume, stderr = divergence.estimate(terms)
-    normal = -0.5 * sum_events(noise.square()) - 0.5 * noise[:1].numel() * math.log(2.0 * math.pi)
-    return Carried(noise, normal + volume + log_det, stderr, *integrals)
+    return Carried(noise, flow.base_log_prob(noise) + volume + log_det, stderr, *integrals)
 
 
 def carry_noise(flow: UnitFlow, z: Tensor, context: Tensor | None, solver: ODESolver) -> Tensor:

@@ -7,6 +7,7 @@ Notation: x (N, *event) data, u = (x − loc) / scale, c (N, C) context; time t 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -49,6 +50,14 @@ class UnitFlow(nn.Module, ABC):
     @abstractmethod
     def log_contraction(self) -> Tensor:
         """Log of the factor between unit coordinates and the state at the start, ()."""
+
+    def draw_base(self, n: int) -> Tensor:
+        """Noise at t = 1, (n, *event): N(0, I) unless the flow has another base."""
+        return torch.randn(n, *self.loc.shape, dtype=self.loc.dtype, device=self.loc.device)
+
+    def base_log_prob(self, z: Tensor) -> Tensor:
+        """Log density of the noise at t = 1, (N,), in nats."""
+        return -0.5 * sum_events(z.square()) - 0.5 * z[:1].numel() * math.log(2.0 * math.pi)
 
     def to_unit(self, x: Tensor) -> Tensor:
         """u = (x − loc) / scale, (N, *event)."""

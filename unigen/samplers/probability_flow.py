@@ -54,9 +54,7 @@ class ProbabilityFlowODE(Sampler):
             ArgumentError: The program has no flow.
             NonFiniteError: The solver diverged.
         """
-        loc = flow_of(program).loc
-        z = torch.randn(n, *loc.shape, dtype=loc.dtype, device=loc.device)
-        return self.push(program, z, context)
+        return self.push(program, flow_of(program).draw_base(n), context)
 
     def push(self, program: Program, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Map noise at t = 1 to data, deterministically and differentiably.

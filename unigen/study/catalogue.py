@@ -123,6 +123,8 @@ def entries() -> list[Entry]:
         Entry("Energy model", lambda d: ug.EnergyModel(d), 90, {}, 100, note="known up to log Z"),
         Entry("Diffusion", lambda d: ug.Diffusion(d), 100, {}, 400, quick_rows=50,
               note="probability-flow ODE with exact divergence"),
+        Entry("Flow matching", lambda d: ug.FlowMatching(d), 100, {}, 400, quick_rows=50,
+              note="straight paths; exact density by the ODE"),
         Entry("DDPM", lambda d: ug.DDPM(d), 60, {}, 300, quick_rows=50, note="discrete time: a bound"),
     ]  # fmt: skip
 
