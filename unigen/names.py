@@ -193,6 +193,8 @@ OTHERS: dict[str, str] = {
     "relate": "unigen.relations.relate",
     "relation": "unigen.relations.relation",
     "convert": "unigen.relations.relate",
+    "to_flow_matching": "unigen.relations.diffusion_flow_matching",
+    "to_diffusion": "unigen.relations.diffusion_flow_matching",
     "atlas": "unigen.relations.atlas",
     "verify": "unigen.relations.relate",
     "check_program": "unigen.testing.check",
