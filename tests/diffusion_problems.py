@@ -8,9 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from unigen.dynamics.prediction import Eps
-from unigen.dynamics.schedule import Schedule
+from unigen.dynamics.schedule import Schedule, VariancePreserving, as_time
 from unigen.models.ddpm import DDPM
 from unigen.models.diffusion import Diffusion
+
+
+class ZeroTerminal(VariancePreserving):
+    """alpha proportional to 1 − t: no signal at all at t = 1, some noise at t = 0."""
+
+    def rate(self, t: Tensor) -> Tensor:
+        return 2.0 / (1.0 - as_time(t))
+
+    def integrated_rate(self, t: Tensor) -> Tensor:
+        return 0.01 - 2.0 * torch.log(1.0 - as_time(t))
 
 
 class GaussianNoise(nn.Module):

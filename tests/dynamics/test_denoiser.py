@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from tests.diffusion_problems import GaussianNoise, gaussian_diffusion
+from tests.diffusion_problems import GaussianNoise, ZeroTerminal, gaussian_diffusion
 from unigen.dynamics.denoiser import Denoiser, denoiser_of
-from unigen.dynamics.prediction import X0, Eps, V
+from unigen.dynamics.prediction import X0, Eps, Score, V, Velocity
 from unigen.dynamics.schedule import LogLinearSNR, VPCosine, VPLinear
 from unigen.errors import ArgumentError, ShapeError
 
@@ -119,3 +119,11 @@ def test_misuse_is_refused():
         denoiser_of(nn.Linear(2, 2))
     assert Denoiser(Narrow(), VPLinear(), V(), (2,)).start == 1e-3
     assert GaussianNoise(VPLinear()).mean == 0.0
+
+
+@pytest.mark.parametrize("prediction", [Eps(), Score(), Velocity()], ids=repr)
+def test_a_prediction_that_divides_by_no_signal_is_refused(prediction):
+    with pytest.raises(ArgumentError, match=r"no signal at t = 1.*V\(\)"):
+        Denoiser(nn.Identity(), ZeroTerminal(), prediction, (2,))
+    for fine in (X0(), V()):
+        Denoiser(nn.Identity(), ZeroTerminal(), fine, (2,))

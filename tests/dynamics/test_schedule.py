@@ -6,10 +6,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from unigen.dynamics.schedule import LogLinearSNR, Schedule, VPCosine, VPLinear
+from unigen.dynamics.learned_snr import LearnedSNR
+from unigen.dynamics.schedule import LogLinearSNR, Schedule, VariancePreserving, VPCosine, VPLinear
+from unigen.dynamics.variance_exploding import VE, SubVP
+from unigen.dynamics.vp_constant import VPConstant
 from unigen.errors import ArgumentError
 
 SCHEDULES = [VPLinear(), VPLinear(0.5, 3.0), VPCosine(), LogLinearSNR(), LogLinearSNR(1e3, 1e-4)]
+SCHEDULES += [
+    VE(),
+    VE(0.1, 5.0),
+    SubVP(),
+    SubVP(0.5, 3.0),
+    VPConstant(),
+    LearnedSNR(),
+    LearnedSNR(1e3, 1e-4, hidden=5),
+]
+PRESERVING = [schedule for schedule in SCHEDULES if isinstance(schedule, VariancePreserving)]
 
 
 @pytest.fixture(params=SCHEDULES, ids=repr)
@@ -23,9 +36,10 @@ def inner_times() -> Tensor:
 
 def derivative(f, t: Tensor) -> Tensor:
     t = t.clone().requires_grad_(True)
-    return torch.autograd.grad(f(t).sum(), t)[0]
+    return torch.autograd.grad(f(t).sum() + 0.0 * t.sum(), t)[0]  # of constants too
 
 
+@pytest.mark.parametrize("schedule", PRESERVING, ids=repr)
 def test_variance_is_preserved(schedule):
     t = inner_times()
     torch.testing.assert_close(
@@ -105,6 +119,13 @@ def test_a_time_outside_is_refused(schedule, t):
         lambda: LogLinearSNR(snr_max=1.0, snr_min=1.0),
         lambda: LogLinearSNR(snr_max=math.nan),
         lambda: LogLinearSNR(snr_min=-1.0),
+        lambda: VE(1.0, 1.0),
+        lambda: VE(sigma_max=math.inf),
+        lambda: SubVP(beta_min=math.nan),
+        lambda: SubVP(2.0, 1.0),
+        lambda: VPConstant(0.0),
+        lambda: LearnedSNR(1.0, 2.0),
+        lambda: LearnedSNR(hidden=0),
     ],
 )
 def test_bad_ends_are_refused(build):

@@ -6,9 +6,11 @@ import math
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 import unigen as ug
-from tests.diffusion_problems import gaussian_ddpm, gaussian_diffusion
+from tests.diffusion_problems import ZeroTerminal, gaussian_ddpm, gaussian_diffusion
+from unigen.dynamics.prediction import X0
 from unigen.dynamics.schedule import LogLinearSNR, VPLinear
 from unigen.errors import ArgumentError, NonFiniteError
 from unigen.models.ddpm import DDPM
@@ -19,7 +21,7 @@ from unigen.samplers.ddpm import DDPMAncestral
 from unigen.samplers.dpm_solver import DPMSolver
 from unigen.samplers.edm import EDM
 from unigen.samplers.grid_sampler import GridSampler
-from unigen.samplers.grids import GivenTimes, KarrasTimes
+from unigen.samplers.grids import EqualTimes, GivenTimes, KarrasTimes
 from unigen.samplers.predictor_corrector import PredictorCorrector
 
 KINDS = [DDIM, DDPMAncestral, EDM, DPMSolver]
@@ -32,6 +34,17 @@ SAMPLERS = [
 @pytest.fixture(params=SAMPLERS, ids=lambda s: type(s).__name__)
 def sampler(request: pytest.FixtureRequest) -> GridSampler:
     return request.param
+
+
+class Point(nn.Module):
+    """E[u | z] where all data are at one point."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.full((1,), value))
+
+    def forward(self, z: Tensor, t: Tensor) -> Tensor:
+        return self.value.expand_as(z)
 
 
 def test_a_seed_reproduces_and_trajectories_are_the_same_walk(sampler):
@@ -123,6 +136,25 @@ def test_given_times_are_remembered(tmp_path):
     again = ug.load(ug.save(program, tmp_path / "diffusion.safetensors"))
     assert isinstance(again.sampler, DDIM)
     assert repr(again.sampler.times) == repr(GivenTimes((1.0, 0.5, 0.25)))
+
+
+@pytest.mark.parametrize(
+    "chosen", [DDIM(8), DDIM(8, eta=1.0), DDPMAncestral(8), DPMSolver(8, times=EqualTimes())], ids=repr
+)
+def test_a_start_without_signal_is_no_obstacle(chosen):
+    """Data at one point, predicted exactly: every walk ends there, give or take the noise left at the start."""
+    program = Diffusion(1, network=Point(0.7), schedule=ZeroTerminal(), prediction=X0()).double()
+    x, n = program.sample(4000, sampler=chosen), 4000
+    std = math.sqrt(math.expm1(0.01))  # sigma / alpha at t = 0
+    assert abs(float(x.mean()) - 0.7) < 5 * std / math.sqrt(n)
+    assert float(x.std()) == pytest.approx(std, rel=5 / math.sqrt(2 * n))
+
+
+@pytest.mark.parametrize("chosen", [EDM(4, times=EqualTimes()), EDM(4), DPMSolver(4)], ids=repr)
+def test_a_walk_in_ratios_of_the_signal_needs_some(chosen):
+    program = Diffusion(1, network=Point(0.7), schedule=ZeroTerminal(), prediction=X0()).double()
+    with pytest.raises(ArgumentError, match=r"t = 1.*EqualTimes"):
+        program.sample(2, sampler=chosen)
 
 
 @pytest.mark.parametrize("kind", KINDS)

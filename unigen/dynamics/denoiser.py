@@ -24,6 +24,39 @@ from unigen.dynamics.unit_flow import UnitFlow, sum_events
 from unigen.errors import ArgumentError, ShapeError
 
 
+@torch.no_grad()
+def _checked_start(schedule: Schedule, start: float | None) -> float:
+    """The smallest time, by default 0 or 1e-3, or a refusal."""
+    schedule.check_monotone()
+    if start is None:
+        start = 0.0 if float(schedule.sigma(0.0)) > 0.0 else 1e-3
+    if not (0.0 <= start < 1.0 and float(schedule.sigma(start)) > 0.0):
+        raise ArgumentError(
+            "a schedule without noise at the start has an infinite score there",
+            program="Denoiser",
+            site="start",
+            got=start,
+            expected="a time in [0, 1) with sigma > 0",
+            hint="start=1e-3",
+        )
+    return start
+
+
+@torch.no_grad()
+def _check_prediction(schedule: Schedule, prediction: Prediction) -> None:
+    """Refuse a prediction whose data are divided by a signal of zero at t = 1."""
+    z = torch.ones(1, 1, dtype=torch.float64)
+    pair = prediction.pair(0.5 * z, z, torch.ones(1, dtype=torch.float64), schedule)
+    if not all(bool(torch.isfinite(part).all()) for part in pair):
+        raise ArgumentError(
+            "with no signal at t = 1 the data cannot be read off this prediction",
+            program="Denoiser",
+            site="prediction",
+            got=prediction,
+            expected="X0() or V(), or a schedule with SNR > 0 at t = 1",
+        )
+
+
 @final
 class Denoiser(UnitFlow):
     """Predicts the clean data and the noise in z_t.
@@ -36,7 +69,8 @@ class Denoiser(UnitFlow):
         start: Smallest time; by default 0, or 1e-3 where the schedule has no noise at 0.
 
     Raises:
-        ArgumentError: The schedule is not monotone, or has no noise at the start.
+        ArgumentError: The schedule is not monotone, has no noise at the start, or has no signal at the end and the
+            prediction divides by it.
 
     References:
         Kingma et al. 2021, Variational diffusion models.
@@ -50,18 +84,8 @@ class Denoiser(UnitFlow):
         event_shape: tuple[int, ...],
         start: float | None = None,
     ) -> None:
-        schedule.check_monotone()
-        if start is None:
-            start = 0.0 if float(schedule.sigma(0.0)) > 0.0 else 1e-3
-        if not (0.0 <= start < 1.0 and float(schedule.sigma(start)) > 0.0):
-            raise ArgumentError(
-                "a schedule without noise at the start has an infinite score there",
-                program="Denoiser",
-                site="start",
-                got=start,
-                expected="a time in [0, 1) with sigma > 0",
-                hint="start=1e-3",
-            )
+        start = _checked_start(schedule, start)
+        _check_prediction(schedule, prediction)
         super().__init__(event_shape, start)
         self.network, self.schedule, self.prediction = network, schedule, prediction
 

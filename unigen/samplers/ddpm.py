@@ -63,8 +63,8 @@ class DDPMAncestral(GridSampler):
         """(k / r) z_t + alpha_s (1 − k) u_hat + std ξ."""
         t, s = walk.levels[i], walk.levels[i + 1]
         u, _ = walk.predict(z, t)
-        gain = 2.0 * (t.half_log_snr - s.half_log_snr)  # log k
-        fresh = -math.expm1(gain)
+        fresh = -math.expm1(2.0 * (t.half_log_snr - s.half_log_snr))  # 1 − k
         std = s.sigma ** (1.0 - self.variance) * t.sigma**self.variance * math.sqrt(fresh)
-        mean = torch.add(z * (math.exp(gain) * s.alpha / t.alpha), u, alpha=s.alpha * fresh)
+        kept = (s.sigma / t.sigma) ** 2 * t.alpha / s.alpha  # k / r
+        mean = torch.add(z * kept, u, alpha=s.alpha * fresh)
         return torch.add(mean, torch.randn_like(z), alpha=std)

@@ -65,7 +65,16 @@ class EDM(GridSampler):
         self.churn, self.noise_range, self.noise_scale = float(churn), (low, high), float(noise_scale)
 
     def _raised(self, walk: Walk) -> list[Level]:
-        """The level that each step starts from."""
+        """The level that each step starts from.
+
+        Raises:
+            ArgumentError: The schedule has no signal at t = 1, where ς is then infinite.
+        """
+        if walk.levels[0].alpha == 0.0:
+            raise ArgumentError(
+                "EDM divides by the signal, of which there is none at t = 1", program="EDM", site="schedule",
+                got=walk.denoiser.schedule, hint="ug.DDIM() or ug.DPMSolver(times=ug.EqualTimes())",
+            )  # fmt: skip
         gamma, (low, high) = min(self.churn / self.steps, math.sqrt(2.0) - 1.0), self.noise_range
         if gamma == 0.0:
             return walk.levels

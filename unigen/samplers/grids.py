@@ -58,9 +58,19 @@ def _at_snr(log_snr: Tensor, schedule: Schedule, start: float) -> Tensor:
     return torch.cat([inner.new_ones(1), inner, inner.new_full((1,), start)])
 
 
+@torch.no_grad()
 def _ends(schedule: Schedule, start: float) -> tuple[float, float]:
-    """Log SNR at t = 1 and at the start."""
-    high, low = (float(schedule.log_snr(torch.full((1,), t, dtype=torch.float64))) for t in (start, 1.0))
+    """Log SNR at t = 1 and at the start.
+
+    Raises:
+        ArgumentError: One is infinite.
+    """
+    low, high = schedule.log_snr(torch.tensor([1.0, start], dtype=torch.float64)).tolist()
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ArgumentError(
+            "a grid of log SNRs needs finite ends", program=type(schedule).__name__,
+            got=f"log SNR {low:g} at t = 1 and {high:g} at t = {start:g}", hint="ug.EqualTimes()",
+        )  # fmt: skip
     return low, high
 
 
