@@ -188,6 +188,7 @@ OTHERS: dict[str, str] = {
     "Draws": "unigen.inference.draws",
     "PosteriorPredictive": "unigen.inference.predictive",
     "fit": "unigen.inference.fit",
+    "reflow": "unigen.inference.reflow",
     "Record": "unigen.inference.record",
     "save": "unigen.inference.persist",
     "load": "unigen.inference.persist",
@@ -207,7 +208,14 @@ OTHERS: dict[str, str] = {
     "UnigenError": "unigen.errors",
 }
 
+LIFTED = ("Incomplete", "Labelled")  # programs around any program: no families of their own
+
 MODULES = ("data", "plots", "errors", "estimators", "evaluate", "relations", "nn", "testing")
+
+
+def programs() -> dict[str, str]:
+    """Return the module of every class of programs that is written down by name and constructor arguments."""
+    return {name: module for name, (module, _) in FAMILIES.items()} | {name: OTHERS[name] for name in LIFTED}
 
 
 def modules() -> dict[str, str]:

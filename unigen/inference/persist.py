@@ -16,7 +16,7 @@ import torch
 from unigen.errors import CheckpointError
 from unigen.inference.checkpoint import read_checkpoint, write_checkpoint
 from unigen.inference.nested_state import flatten_state, unflatten_state
-from unigen.names import FAMILIES, PARTS, resolve
+from unigen.names import PARTS, programs, resolve
 from unigen.program import Program
 
 _PLAIN = (bool, int, float, str, type(None))
@@ -35,7 +35,7 @@ def _encode(value: Any) -> Any:
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {"dict": {key: _encode(v) for key, v in value.items()}}
     name = type(value).__name__
-    if isinstance(value, Program) and name in FAMILIES:
+    if isinstance(value, Program) and name in programs():
         return {
             "program": name,
             "arguments": {k: _encode(v) for k, v in value.__dict__["_arguments"].items()},
@@ -55,9 +55,8 @@ def _decode(node: Any) -> Any:
     if "dict" in node:
         return {key: _decode(v) for key, v in node["dict"].items()}
     arguments = {key: _decode(v) for key, v in node.get("arguments", {}).items()}
-    families = {name: module for name, (module, _) in FAMILIES.items()}
     if "program" in node:
-        return resolve(node["program"], families)(**arguments)
+        return resolve(node["program"], programs())(**arguments)
     return resolve(node["part"], PARTS)(**arguments)
 
 
