@@ -23,6 +23,7 @@ import torch
 
 # Importing zuko switches off torch's validation; this file undoes it, so that a test may use zuko as an oracle.
 import unigen.distributions.zuko_adapter  # noqa: F401
+from unigen.inference import compiled
 
 torch.set_num_threads(1)
 
@@ -38,7 +39,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Refuse names that differ between processes; leave out the tests marked ``device`` without an accelerator."""
     unstable = [item.nodeid for item in items if " at 0x" in item.nodeid]
     if unstable:
-        raise pytest.UsageError(f"an address in the name of a test, whose seed and worker hang on it: {unstable[:3]}")
+        raise pytest.UsageError(
+            f"an address in the name of a test, whose seed and worker hang on it: {unstable[:3]}"
+        )
     if torch.cuda.is_available():
         return
     left_out = [item for item in items if item.get_closest_marker("device")]
@@ -95,3 +98,9 @@ def _reset_switches() -> None:
     torch.use_deterministic_algorithms(False)
     torch.set_num_threads(1)
     pyro.poutine.runtime._PYRO_STACK.clear()
+
+
+@pytest.fixture
+def interpreted_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ``fit(compile=True)`` trace its step and run the trace operation by operation, without Inductor."""
+    monkeypatch.setattr(compiled, "inductor", compiled.interpreted)

@@ -173,6 +173,7 @@ def test_the_traced_step_equals_the_eager_one_for_any_batch_size(divergence):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interpreted_steps")
 def test_it_trains_compiled():
     program = CNF(2, hidden=(8,), solver=FixedSteps(1, "midpoint"))
     record = fit(program, torch.randn(64, 2), steps=4, batch_size=32, compile=True, progress=False)

@@ -117,6 +117,7 @@ def test_one_step_over_orders_is_one_graph_for_every_batch_size(head, options):
     assert traces_with_symbolic_batch(program, program.objective, program.sample(6))
 
 
+@pytest.mark.usefixtures("interpreted_steps")
 def test_compiled_training_over_orders_equals_eager():
     x = MADE(4, likelihood=Bernoulli(), hidden=(8,)).sample(200, seed=3)
     losses = []

@@ -174,6 +174,7 @@ def test_steps_trace_with_a_symbolic_batch(family, objective):
     assert traces_with_symbolic_batch(family(5, 2, missing=True), objective, holed(8, 5).float())
 
 
+@pytest.mark.usefixtures("interpreted_steps")
 def test_compiled_training_is_eager_training():
     x, losses = holed(50), []
     for compiled in (False, True):

@@ -43,6 +43,7 @@ def test_one_step_is_one_graph_for_every_batch_size(shape, head):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interpreted_steps")
 def test_compiled_training_equals_eager():
     x, found = torch.randint(3, (40, 2, 3, 3)), []
     for compiled in (True, False):

@@ -62,7 +62,9 @@ def test_every_law_holds():
     assert program.formula == "p(x, z) = p(x | z) p_Transformer(z);  q(z | x)"
 
 
-@pytest.mark.parametrize(("prior", "context"), [(None, 0), (tokens, 0), (tokens, 2)], ids=["uniform", "tokens", "tokens, context"])
+@pytest.mark.parametrize(
+    ("prior", "context"), [(None, 0), (tokens, 0), (tokens, 2)], ids=["uniform", "tokens", "tokens, context"]
+)
 def test_the_traced_step_equals_the_eager_one(prior, context):
     x, c = torch.randn(16, 3, dtype=F64), torch.randn(16, 2, dtype=F64) if context else None
     found = []

@@ -61,7 +61,7 @@ class CompiledStep(Step):
         optimizer: As for ``Step``. One whose update cannot be traced runs eagerly after a compiled gradient.
         clip: As for ``Step``.
         example: A batch like those to come, at least two examples.
-        compiler: What turns the trace into a callable.
+        compiler: What turns the trace into a callable; ``inductor`` if omitted.
         say: Told when a step falls back to eager, once for each reason.
 
     Raises:
@@ -82,13 +82,13 @@ class CompiledStep(Step):
         *,
         clip: float | None = None,
         example: Sequence[Tensor | None],
-        compiler: Compiler = inductor,
+        compiler: Compiler | None = None,
         say: Say = warn,
     ) -> None:
         super().__init__(loss, parameters, optimizer, clip=clip)
         self.traces = 0
         self._eager = EagerStep(loss, parameters, optimizer, clip=clip)
-        self._compiler, self._say, self._said = compiler, say, set[str]()
+        self._compiler, self._say, self._said = compiler or inductor, say, set[str]()
         self._trace(example)
 
     def __call__(self, *batch: Tensor | None) -> StepResult:
