@@ -43,7 +43,7 @@ def test_it_begins_as_the_linear_schedule():
 @torch.no_grad()
 def test_it_is_monotone_and_keeps_its_ends_whatever_the_parameters():
     for _ in range(10):
-        schedule = random_schedule(snr_max=1e3, snr_min=1e-2, hidden=3)
+        schedule = LearnedSNR(snr_max=1e3, snr_min=1e-2, hidden=3).double()
         schedule.slope.copy_(30.0 * torch.randn(3))
         schedule.height.copy_(5.0 + torch.randn(3))
         schedule.check_monotone()
