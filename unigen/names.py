@@ -148,6 +148,11 @@ PARTS: dict[str, str] = {
     "Squeeze": "unigen.distributions.channel_layers",
     "FactorOut": "unigen.distributions.channel_layers",
     "Zuko": "unigen.distributions.zuko_layer",
+    "BrownianMotion": "unigen.dynamics.reference",
+    "OrnsteinUhlenbeck": "unigen.dynamics.reference",
+    "AffineInTime": "unigen.nn.affine_in_time",
+    "IndependentBridge": "unigen.objectives.bridge_matching",
+    "MarkovianFitting": "unigen.objectives.bridge_matching",
 }
 
 OTHERS: dict[str, str] = {
@@ -163,6 +168,9 @@ OTHERS: dict[str, str] = {
     "Baseline": "unigen.objectives.baselines",
     "Recipe": "unigen.recipe",
     "NeuralODE": "unigen.dynamics.neural_ode",
+    "Bridge": "unigen.dynamics.bridge",
+    "SchroedingerBridge": "unigen.models.schroedinger_bridge",
+    "Empirical": "unigen.distributions.empirical",
     "Rescheduled": "unigen.dynamics.rescheduled",
     "match_snr": "unigen.dynamics.rescheduled",
     "CountEvaluations": "unigen.inference.count_evaluations",
