@@ -16,6 +16,7 @@ from unigen.evaluate.information_criteria import compare_loo, loo, loo_pit, waic
 from unigen.evaluate.posterior_quality import posterior_quality
 from unigen.evaluate.predictive_check import predictive_check
 from unigen.evaluate.rate_distortion import rate_distortion, rate_distortion_curve
+from unigen.evaluate.straightness import straightness
 from unigen.evaluate.two_sample import energy_distance, mmd, sliced_wasserstein
 from unigen.evaluate.whiteness import whiteness
 
@@ -44,6 +45,7 @@ __all__ = [
     "simulation_based_calibration",
     "sinkhorn",
     "sliced_wasserstein",
+    "straightness",
     "to_arviz",
     "waic",
     "whiteness",
