@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -74,3 +75,24 @@ def fitted_order(program: Diffusion, std: float, samplers: Sequence[GridSampler]
     z = torch.randn(32, 1, dtype=torch.float64)
     exact = z * torch.sqrt(v[0] / v[1]) / alpha[0]
     return order([float((sampler.push(program, z) - exact).abs().max()) for sampler in samplers])
+
+
+@torch.no_grad()
+def weak_order(
+    program: Diffusion, std: float, samplers: Sequence[GridSampler], monkeypatch: pytest.MonkeyPatch
+) -> float:
+    """Order of convergence of the variance of draws of N(0, std²) data, computed without sampling.
+
+    The walk is linear in its noises: row j of the state carries the coefficient of noise j, and fresh noise is the unit
+    vector of the next row.
+    """
+    denoiser, start = program.denoiser, torch.tensor(program.denoiser.start, dtype=torch.float64)
+    exact = std**2 + float(torch.exp(-denoiser.schedule.log_snr(start)))
+    errors = []
+    for sampler in samplers:
+        rows = iter(torch.eye(sampler.steps + 1, dtype=torch.float64).unsqueeze(-1))
+        monkeypatch.setattr(torch, "randn_like", lambda _, rows=rows: next(rows))
+        x = sampler.push(program, next(rows))
+        errors.append(abs(float(x.square().sum()) - exact))
+    monkeypatch.undo()
+    return order(errors)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.diffusion_problems import gaussian_diffusion
-from tests.gaussian_walks import SCHEDULE, TIMES, ByHand, check_moments, fitted_order
+from tests.gaussian_walks import SCHEDULE, TIMES, ByHand, check_moments, fitted_order, weak_order
 from unigen.dynamics.schedule import LogLinearSNR, VPLinear
 from unigen.errors import ArgumentError
 from unigen.samplers.ddim import DDIM
@@ -65,3 +65,9 @@ def test_without_noise_the_order_is_one(grid, schedule, start):
 def test_eta_is_a_fraction(eta):
     with pytest.raises(ArgumentError, match="eta"):
         DDIM(eta=eta)
+
+
+def test_with_noise_the_weak_order_is_one(monkeypatch):
+    program = gaussian_diffusion(LogLinearSNR(1e3, 1e-3), std=0.5)
+    samplers = [DDIM(steps, eta=1.0) for steps in (128, 256, 512)]
+    assert weak_order(program, 0.5, samplers, monkeypatch) == pytest.approx(1.0, abs=0.1)

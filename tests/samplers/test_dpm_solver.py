@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.diffusion_problems import gaussian_diffusion
-from tests.gaussian_walks import SCHEDULE, TIMES, ByHand, check_moments, fitted_order
+from tests.gaussian_walks import SCHEDULE, TIMES, ByHand, check_moments, fitted_order, weak_order
 from unigen.dynamics.schedule import LogLinearSNR, VPLinear
 from unigen.errors import ArgumentError
 from unigen.samplers.ddim import DDIM
@@ -79,3 +79,10 @@ def test_a_second_walk_does_not_remember_the_first():
 def test_the_order_is_one_or_two():
     with pytest.raises(ArgumentError, match="order"):
         DPMSolver(order=3)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_weak_order_of_the_sde_is_what_it_says(order, monkeypatch):
+    program = gaussian_diffusion(LogLinearSNR(1e3, 1e-3), std=0.5)
+    samplers = [DPMSolver(steps, order, sde=True) for steps in (128, 256, 512)]
+    assert weak_order(program, 0.5, samplers, monkeypatch) == pytest.approx(order, abs=0.1)

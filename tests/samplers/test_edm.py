@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.diffusion_problems import gaussian_diffusion, mixture_diffusion, mixture_log_prob
-from tests.gaussian_walks import SCHEDULE, TIMES, ByHand, check_moments, fitted_order
+from tests.gaussian_walks import SCHEDULE, TIMES, ByHand, check_moments, fitted_order, weak_order
 from unigen.dynamics.schedule import LogLinearSNR, VPLinear
 from unigen.errors import ArgumentError
 from unigen.samplers.edm import EDM
@@ -62,3 +62,9 @@ def test_draws_of_a_mixture_pass_a_test_of_their_density():
 def test_misuse_is_refused(options):
     with pytest.raises(ArgumentError, match="churn"):
         EDM(**options)
+
+
+def test_with_churn_the_weak_order_is_two(monkeypatch):
+    program = gaussian_diffusion(LogLinearSNR(1e3, 1e-3), std=0.5)
+    samplers = [EDM(steps, churn=5.0) for steps in (64, 128, 256)]
+    assert weak_order(program, 0.5, samplers, monkeypatch) == pytest.approx(2.0, abs=0.1)
