@@ -10,6 +10,7 @@ from unigen.dynamics.schedule import LogLinearSNR, VPLinear
 from unigen.errors import ArgumentError, NonFiniteError
 from unigen.models.diffusion import Diffusion
 from unigen.models.ppca import PPCA
+from unigen.samplers.grids import EqualLogSNR, KarrasTimes
 from unigen.samplers.reverse_sde import ReverseSDE
 
 
@@ -35,6 +36,28 @@ def test_draws_of_a_mixture_pass_a_test_of_their_density():
     stderr = math.sqrt(float(ours.var() + truth.var()) / n)
     assert abs(float(ours.mean() - truth.mean())) < 0.03 + 5 * stderr
     assert abs(float((x[:, 0] > 0).double().mean()) - 0.5) < 5 * 0.5 / math.sqrt(n)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [EqualLogSNR(), KarrasTimes(), torch.linspace(1.0, 0.0, 301) ** 1.5],
+    ids=["snr", "karras", "given"],
+)
+def test_any_grid_gives_the_moments_of_the_data(times):
+    n, bias = 20_000, 0.03
+    program = gaussian_diffusion(LogLinearSNR(1e4, 1e-4), mean=-1.0, std=0.5)
+    x = program.sample(n, sampler=ReverseSDE(300, times=times))
+    assert abs(float(x.mean()) + 1.0) < bias + 5 * 0.5 / math.sqrt(n)
+    assert abs(float(x.std()) / 0.5 - 1) < bias + 5 / math.sqrt(2 * n)
+
+
+def test_a_walk_may_end_early():
+    """At t = 0.5, SNR 1, the state over alpha has the variance 1 + 1 of N(0, 1) data; its mean given it ½."""
+    program, n = gaussian_diffusion(LogLinearSNR(1e4, 1e-4)), 20_000
+    for denoise, variance in ((False, 2.0), (True, 0.5)):
+        sampler = ReverseSDE(100, denoise=denoise, times=torch.linspace(1.0, 0.5, 101))
+        got = float(program.sample(n, sampler=sampler).var())
+        assert got == pytest.approx(variance, rel=0.03 + 5 * math.sqrt(2 / n))
 
 
 def test_ending_with_the_mean_removes_the_noise_that_is_left():
