@@ -15,6 +15,7 @@ FOLDER = Path(__file__).parent.parent / "examples"
 EXAMPLES: dict[str, list[str]] = {
     "composition.py": ["--steps", "2"],
     "first_model.py": ["--steps", "2"],
+    "flow_matching.py": ["--steps", "2"],
     "new_family.py": ["--steps", "2"],
     "vae_variants.py": ["--steps", "2"],
 }
