@@ -24,6 +24,12 @@ def test_linear_rates_have_a_closed_form():
     torch.testing.assert_close(time_of(VPLinear(), snr), exact, rtol=1e-12, atol=0)
 
 
+def test_shape_order_and_type_are_kept():
+    snr = torch.tensor([[1.0, -3.0], [5.0, 1.0]])
+    t = time_of(LogLinearSNR(), snr)
+    torch.testing.assert_close(t, (9.0 - snr) / 16.0)
+
+
 @pytest.mark.parametrize("value", [9.5, -7.5, math.nan])
 def test_a_log_snr_that_never_comes_is_refused(value):
     with pytest.raises(ArgumentError, match=r"expected \[-7, 9\]"):

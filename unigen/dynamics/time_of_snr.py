@@ -8,14 +8,14 @@ from torch import Tensor
 from unigen.dynamics.schedule import Schedule
 from unigen.errors import ArgumentError
 
-HALVINGS = 60  # of the unit interval: past the resolution of float64
+ROUNDS, PARTS = 14, 16  # 16^14 parts of the unit interval: past the resolution of float64
 
 
 @torch.no_grad()
 def time_of(schedule: Schedule, log_snr: Tensor) -> Tensor:
     """Return the times at which a schedule has the given log SNR.
 
-    t = log_snr⁻¹(value), by bisection, since the log SNR falls strictly.
+    t = log_snr⁻¹(value), by 16-fold bisection, since the log SNR falls strictly.
 
     Args:
         schedule: Signal and noise levels.
@@ -40,9 +40,11 @@ def time_of(schedule: Schedule, log_snr: Tensor) -> Tensor:
             "the schedule never has this log SNR", program=type(schedule).__name__, site="log_snr",
             got=f"[{float(value.min()):g}, {float(value.max()):g}]", expected=f"[{low:g}, {high:g}]",
         )  # fmt: skip
-    lower, upper = torch.zeros_like(value), torch.ones_like(value)
-    for _ in range(HALVINGS):
-        middle = 0.5 * (lower + upper)
-        later = schedule.log_snr(middle) > value
-        lower, upper = torch.where(later, middle, lower), torch.where(later, upper, middle)
-    return (0.5 * (lower + upper)).to(log_snr.dtype)
+    value, rows = torch.unique(value, return_inverse=True)  # a batch often stands at one time
+    inner = torch.arange(1, PARTS, dtype=torch.float64, device=value.device)
+    lower, width = torch.zeros_like(value), 1.0
+    for _ in range(ROUNDS):
+        width /= PARTS
+        later = schedule.log_snr(lower.unsqueeze(-1) + inner * width) > value.unsqueeze(-1)
+        lower = lower + later.sum(-1) * width
+    return (lower + 0.5 * width)[rows].to(log_snr.dtype)
