@@ -42,6 +42,10 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "Diffusion": ("unigen.models.diffusion", "score-based diffusion in continuous time"),
     "FlowMatching": ("unigen.models.flow_matching", "continuous flow by regression along interpolants"),
     "DDPM": ("unigen.models.ddpm", "discrete diffusion, a hierarchical program z_T → … → z_1 → x"),
+    "SchroedingerBridge": (
+        "unigen.models.schroedinger_bridge",
+        "diffusion between a data set and any prior or other data set, iterative Markovian fitting",
+    ),
 }
 
 PARTS: dict[str, str] = {
@@ -169,7 +173,6 @@ OTHERS: dict[str, str] = {
     "Recipe": "unigen.recipe",
     "NeuralODE": "unigen.dynamics.neural_ode",
     "Bridge": "unigen.dynamics.bridge",
-    "SchroedingerBridge": "unigen.models.schroedinger_bridge",
     "Empirical": "unigen.distributions.empirical",
     "Rescheduled": "unigen.dynamics.rescheduled",
     "match_snr": "unigen.dynamics.rescheduled",

@@ -145,7 +145,8 @@ def test_it_trains_traced_as_eagerly(objective: Objective):
         torch.manual_seed(1)
         for n in (6, 9, 4):
             step(torch.randn(n, 2, dtype=torch.float64))
-        results.append([p.detach().clone() for p in bridge.parameters()])
+        results.append([p.detach().clone() for p in (*bridge.parameters(), bridge.matching)])
+    assert bridge.coupling.startswith("Schr" if isinstance(objective, MarkovianFitting) else "ind")
     for compiled, eager in zip(*results, strict=True):
         torch.testing.assert_close(compiled, eager, atol=1e-10, rtol=0)
 
@@ -173,6 +174,17 @@ def test_round_trip_through_a_file(tmp_path: Path):
     load(path, into=again)
     assert torch.equal(again.sample(5, seed=1), bridge.sample(5, seed=1))
     assert again.coupling == bridge.coupling
+
+
+def test_without_a_data_set_as_prior_it_is_rebuilt_by_name(tmp_path: Path):
+    bridge = SchroedingerBridge(
+        2, prior=PPCA(2, 1), reference=OrnsteinUhlenbeck(0.5, 0.6), network_1=AffineInTime(2, 8),
+        objective=MarkovianFitting(7, 8, 9), hidden=(8,), steps=3,
+    )  # fmt: skip
+    again = load(save(bridge, tmp_path / "bridge.safetensors"))
+    assert isinstance(again, SchroedingerBridge)
+    assert repr(again.objective) == repr(bridge.objective)
+    assert torch.equal(again.sample(5, seed=1), bridge.sample(5, seed=1))
 
 
 def test_bad_input_is_refused():

@@ -56,13 +56,19 @@ def test_the_loss_of_a_network_that_predicts_the_means_is_two_variances():
     assert value == pytest.approx(2.0, abs=5 * (4 * 2 / n) ** 0.5)  # each variance twice estimated, of 2 / n
 
 
-def test_matching_is_announced_before_the_first_step():
-    program = bridge()
+def test_coupling_is_that_of_the_last_step():
+    program, x = bridge(), torch.randn(8, 1)
     assert program.coupling == "untrained"
-    IndependentBridge().players(program)
+    loss = MarkovianFitting(steps=2, warmup=1).players(program)[0].loss
+    loss(x)
     assert program.coupling.startswith("independent bridge")
-    MarkovianFitting().players(program)
+    loss(x)
     assert program.coupling.startswith("Schrödinger bridge")
+    loss.eval()
+    IndependentBridge().players(program)[0].loss.eval()(x)
+    assert program.coupling.startswith("Schrödinger bridge")
+    IndependentBridge().players(program)[0].loss(x)
+    assert program.coupling.startswith("independent bridge")
 
 
 def test_bad_input_is_refused():

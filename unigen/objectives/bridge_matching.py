@@ -56,6 +56,13 @@ class BridgeLoss(ProgramLoss):
         self.steps, self.warmup = steps, warmup
         self.register_buffer("step", torch.zeros(1, dtype=torch.int64))
 
+    @property
+    def matching(self) -> Tensor:
+        """What the program says of its coupling, (1,)."""
+        matching = self.program.matching
+        assert isinstance(matching, Tensor)
+        return matching
+
     def pairs(self, x: Tensor, independent: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Return the pairs (x_0, x_1) of the backward and of the forward regression.
 
@@ -75,7 +82,8 @@ class BridgeLoss(ProgramLoss):
         """Return the mean over the batch of both squared errors, in units of the ends."""
         independent = self.step < self.warmup if self.training else self.step < 0
         if self.training:
-            independent = independent.clone()
+            independent = independent.clone() if self.steps else torch.ones_like(self.step, dtype=torch.bool)
+            self.matching.copy_(torch.where(independent, INDEPENDENT, FITTED))
             self.step.add_(1)
         to_0, to_1 = self.pairs(x, independent)
         bridge, t = bridge_of(self.program), LowDiscrepancyTimes().draw(x)
@@ -99,6 +107,7 @@ class BridgeLoss(ProgramLoss):
                 t = LowDiscrepancyTimes().draw(x_0)[torch.randperm(x_0.shape[0], device=x.device)]
                 bridge.solve(x_0, x_1, t, end)
                 errors.append(bridge.error(x_0, x_1, t, end).mean())
+        self.matching.fill_(FITTED if rounds else INDEPENDENT)
         return errors[-2] + errors[-1]
 
 
@@ -106,13 +115,10 @@ def _player(program: Program, steps: int, warmup: int, rounds: int) -> Player:
     """Return the player: it solves the regressions where the networks can, else it takes gradient steps."""
     bridge, name = bridge_of(program), "Markovian fitting" if steps else "independent bridge"
     loss = BridgeLoss(program, steps, warmup)
-    matching = program.matching
-    assert isinstance(matching, Tensor)
 
     def update(x: Tensor, context: Tensor | None = None) -> Tensor:
         return loss.solve(x, rounds)
 
-    matching.fill_(FITTED if steps else INDEPENDENT)
     if bridge.solvable:
         return Player(name, loss, update=update, once=True, measure=False)
     return loss.player(name, measure=steps == 0)

@@ -53,6 +53,13 @@ def _mixture(features: int) -> Program:
     return ug.Mixture([ug.FactorAnalysis(features, latents=10) for _ in range(10)])
 
 
+def _bridge(features: int) -> Program:
+    fitting = ug.MarkovianFitting(steps=10)
+    return ug.SchroedingerBridge(
+        features, reference=ug.BrownianMotion(0.5), hidden=(128, 128), objective=fitting
+    )
+
+
 def _flow(features: int) -> Program:
     layers = [layer for _ in range(4) for layer in (ug.LULinear(), ug.Coupling(ug.Spline(8)))]
     return ug.Flow(features, layers, support="unit")
@@ -126,6 +133,7 @@ def entries() -> list[Entry]:
         Entry("Flow matching", lambda d: ug.FlowMatching(d), 100, {}, 400, quick_rows=50,
               note="straight paths; exact density by the ODE"),
         Entry("DDPM", lambda d: ug.DDPM(d), 60, {}, 300, quick_rows=50, note="discrete time: a bound"),
+        Entry("Schrödinger bridge", _bridge, 90, {"steps": 2000}, 40, note="to N(0, I) and back: draws only"),
     ]  # fmt: skip
 
 
