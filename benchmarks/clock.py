@@ -29,6 +29,7 @@ class Clock:
         warmup: Steps in which the learning rate rises.
         report: Says how it goes; the time it takes is not counted.
         every: Steps between reports.
+        already: Processor seconds that earlier processes of the run have spent.
     """
 
     def __init__(
@@ -39,11 +40,12 @@ class Clock:
         warmup: int = 50,
         report: Callable[[StepEvent, float], str] = lambda event, spent: f"step {event.step}, {spent:.0f} s",
         every: int = 250,
+        already: float = 0.0,
     ) -> None:
         self.seconds, self.wall_seconds, self.warmup = seconds, wall_seconds, warmup
         self.report, self.every = report, every
         self.began, self.wall = processor_seconds(), time.perf_counter()
-        self.spent_outside = 0.0
+        self.spent_outside = -already
 
     @property
     def progress(self) -> float:

@@ -9,7 +9,8 @@ compilation included; the learning rate follows that clock, a half cosine down t
 bfloat16 with float32 sums where the processor has instructions for it, in training only.
 
 Published, fixed binarisation, 3,280 epochs (Burda, Grosse & Salakhutdinov 2016): K = 1, 5, 50: 88.71, 87.63, 87.10.
-With --out, curves, draws and a line of results are written there, and ``--table OUT`` draws all runs of a folder.
+With --out, curves, draws, results and checkpoints are written there: a run that was cut off goes on from its last
+point, and ``--table OUT`` draws all runs of a folder.
 """
 
 from __future__ import annotations
@@ -40,6 +41,11 @@ PRIORS = {
 }
 
 
+def name_of(options: argparse.Namespace) -> str:
+    """Return the name of a run's files."""
+    return f"iwae-{options.samples}-{options.prior}"
+
+
 def build(samples: int, prior: str, train: Tensor) -> Program:
     """Return the published network; the decoder starts at the mean image."""
     decoder = MLP(LATENTS, FEATURES, HIDDEN, nn.Tanh())
@@ -68,21 +74,28 @@ def train(options: argparse.Namespace, data: ug.data.Dataset) -> tuple[Program, 
     """Fit within the budget; return the program and what it took."""
     torch.manual_seed(options.seed)
     program = build(options.samples, options.prior, data.train)
-    curve: list[tuple[float, float, float]] = []  # epochs, processor seconds, −log p by 100 samples
+    name = name_of(options)
+    kept = None if options.out is None else options.out / f"{name}.curve.json"
+    # of each point: epochs, processor seconds, −log p by 100 samples
+    curve: list[list[float]] = json.loads(kept.read_text()) if kept is not None and kept.exists() else []
     watched = data.test[::10]
 
     def report(event: StepEvent, spent: float) -> str:
         epochs = event.step * options.batch / data.train.shape[0]
-        curve.append((epochs, spent, nats(program, watched, 100, options.seed)[0]))
+        curve.append([epochs, spent, nats(program, watched, 100, options.seed)[0]])
         program.train()
+        if kept is not None:
+            kept.write_text(json.dumps(curve))
         return f"epoch {epochs:.1f}, {spent:.0f} s, test {curve[-1][2]:.3f}"
 
     seconds = 60.0 * options.minutes * options.threads
-    clock = Clock(seconds, report=report, every=options.every)
+    already = curve[-1][1] if curve else 0.0
+    clock = Clock(seconds, report=report, every=options.every, already=already)
     torch.set_float32_matmul_precision(options.precision)
     record = ug.fit(
         program, data.train, steps=10**7, batch_size=options.batch, lr=options.lr, schedule=clock.schedule,
-        callbacks=[clock], compile=True, seed=options.seed, progress=False,
+        callbacks=[clock], compile=True, seed=options.seed, progress=False, resume=options.out is not None,
+        checkpoint=None if options.out is None else options.out / f"{name}.ckpt", checkpoint_every=options.every,
     )  # fmt: skip
     torch.set_float32_matmul_precision("highest")
     epochs = record.steps * options.batch / data.train.shape[0]
@@ -105,7 +118,11 @@ def table(folder: Path) -> None:
     """Print all runs of a folder and draw their curves."""
     from unigen.plots.style import figure
 
-    runs = [json.loads(path.read_text()) for path in sorted(folder.glob("iwae-*.json"))]
+    runs = [
+        json.loads(path.read_text())
+        for path in sorted(folder.glob("iwae-*.json"))
+        if "curve" not in path.name
+    ]
     fig = figure(9.0, 3.5)
     axes = fig.subplots(1, 2, sharey=True)
     print(
@@ -157,13 +174,14 @@ def main() -> None:
         return
     torch.set_num_threads(options.threads)
     data = binarised_mnist(options.data_dir)
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
     program, found = train(options, data)
     found["nats"], found["stderr"] = nats(program, data.test[: options.test], 5000, options.seed)
     found["train nats"] = nats(program, data.train[:2000], 5000, options.seed)[0]
     print(json.dumps(found, indent=2, ensure_ascii=False))
     if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        name = f"iwae-{options.samples}-{options.prior}"
+        name = name_of(options)
         (options.out / f"{name}.json").write_text(json.dumps(found))
         draws = program.decode(torch.as_tensor(_latents(program, options.seed)))
         ug.plots.image_grid(draws, data.image_shape, 5, (0.0, 1.0)).savefig(options.out / f"{name}.png")

@@ -349,6 +349,24 @@ def test_batches_that_do_not_fit_run_eagerly():
     schedule.step()  # would warn if it believed that no step was taken before it
 
 
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam])
+def test_a_rate_of_zero_moves_nothing(optimizer):
+    """Where a gradient has always been zero, torch's capturable optimisers divide zero by the rate."""
+
+    class Constant(Small):
+        def forward(self, x):
+            return self.net(x * torch.tensor([1.0, 0.0, 1.0])).square().mean()
+
+    x = torch.randn(6, 3)
+    _, compiled = pair(Constant, lambda p: optimizer(p, lr=1e-2), example=(x,), compiler=interpreted)
+    compiled(x)
+    before = [p.detach().clone() for p in compiled.loss.parameters()]
+    for group in compiled.optimizer.param_groups:
+        group["lr"] = 0.0
+    assert bool(compiled(x).finite)
+    assert_equal([p.detach() for p in compiled.loss.parameters()], before)
+
+
 def test_operations_that_torch_traces_for_one_size_only_are_replaced():
     class Padded(Small):
         def forward(self, x):

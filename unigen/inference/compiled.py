@@ -28,6 +28,7 @@ from unigen.inference.tracing import Traced, trace_step, unchanged
 Say = Callable[[str], object]
 Compiler = Callable[[GraphModule, Sequence[Any]], Callable[..., Sequence[Tensor]]]
 
+LEAST_RATE = 1e-30  # stands for a rate of zero, by which torch's capturable optimisers would divide: 0 / 0
 RETRACES = 3  # how often a changed constant is answered by a new trace
 
 
@@ -139,7 +140,7 @@ class CompiledStep(Step):
         for i, group in enumerate(self.optimizer.param_groups):
             rate = group["lr"]
             if rate is not self._rate_values[i] or isinstance(rate, Tensor):
-                self._rates[i].fill_(rate)
+                self._rates[i].fill_(rate).clamp_(min=LEAST_RATE)
                 self._rate_values[i] = rate
         tensors += self._rates
         tensors += [slot[name] for slot, name in self._others]
