@@ -63,7 +63,9 @@ class InterpolantFlow(UnitFlow):
         super().__init__(event_shape, start)
         self.network, self.interpolant, self.coupling = network, interpolant, coupling
         self.prediction, self.base = prediction, base
-        self._schedule = None if direct else interpolant.as_schedule()
+        self.schedule = (
+            interpolant.as_schedule()
+        )  # a learned one is a part of the flow, which ``fit`` leaves as it is
 
     @property
     def gaussian(self) -> bool:
@@ -73,12 +75,11 @@ class InterpolantFlow(UnitFlow):
     def field(self, context: Tensor | None = None) -> Callable[[Tensor, Tensor], Tensor]:
         """The velocity as a function (t, z) -> (N, *event)."""
         raw = drift_field(self.network, context)
-        if self._schedule is None:
+        if isinstance(self.prediction, Velocity):
             return raw
-        schedule = self._schedule
 
         def velocity(t: Tensor, z: Tensor) -> Tensor:
-            pair = self.prediction.pair(raw(t, z), z, t, schedule)
+            pair = self.prediction.pair(raw(t, z), z, t, self.schedule)
             return self.interpolant.velocity(*pair, t)
 
         return velocity
@@ -94,9 +95,9 @@ class InterpolantFlow(UnitFlow):
             context: Context, (N, C), or None.
         """
         raw = drift_field(self.network, context)(t, z)
-        if self._schedule is None:
+        if isinstance(self.prediction, Velocity):
             return raw, self.interpolant.noise(raw, z, t)
-        u, eps = self.prediction.pair(raw, z, t, self._schedule)
+        u, eps = self.prediction.pair(raw, z, t, self.schedule)
         return self.interpolant.velocity(u, eps, t), eps
 
     def score(self, t: Tensor, z: Tensor, context: Tensor | None = None) -> Tensor:
@@ -151,6 +152,7 @@ class InterpolantFlow(UnitFlow):
         return super().base_log_prob(z) if self.base is None else self._law().log_prob(z)
 
 
+@torch.no_grad()
 def _regular(interpolant: Interpolant, start: float, direct: bool) -> bool:
     return math.isfinite(float(interpolant.sigma_rate(start))) and (
         direct or float(interpolant.sigma(start)) > 0.0

@@ -79,7 +79,7 @@ def to_diffusion(program: FlowMatching) -> Diffusion:
     """
     flow = program.flow
     flow.check_gaussian()
-    noiseless = not float(flow.interpolant.sigma(flow.start)) > 0.0
+    noiseless = not float(flow.interpolant.sigma(flow.start).detach()) > 0.0
     diffusion = Diffusion(
         tuple(program.event_shape), network=flow.network, schedule=flow.interpolant.as_schedule(),
         prediction=flow.prediction, context=program.context_features, start=START if noiseless else flow.start,
