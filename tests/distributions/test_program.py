@@ -66,6 +66,6 @@ def test_a_part_without_density_draws_and_says_so(part):
     assert ProgramDistribution(part()).kind is None
     with pytest.raises(NoDensityError):
         part().kind  # noqa: B018
-    with pytest.raises(NoDensityError, match="make no bound: the prior .* has no density"):
+    with pytest.raises(NoDensityError, match=r"make no bound: the prior .* has no density"):
         VAE(3, 2, prior=part(), hidden=(4,))
     assert GAN(3, latents=2, prior=part(), hidden=(4,)).sample(2).shape == (2, 3)

@@ -25,7 +25,7 @@ ONE_STEP = ProbabilityFlowODE(method="euler", options={"step_size": 1.0})
 
 
 def test_a_rectified_flow_is_straighter_and_has_the_same_law():
-    """400 steps from an exact flow: it bends less than a third as much, and one step of Euler's method finds the two modes."""
+    """400 steps from an exact flow: it bends less than a third as much, and one Euler step finds the two modes."""
     teacher = mixture_flow(CENTRES, STD)
     before = straightness(teacher, 500)
     new = reflow(teacher, 4000, network=ResidualMLP(2, 48, 2), steps=400, lr=4e-3, ema=None, progress=False)
