@@ -70,7 +70,11 @@ def test_a_wrong_local_file_is_refused_and_left_alone(tmp_path):
     assert (tmp_path / "x.txt").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(CONTENT)[:-9]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no gzip", gzip.compress(CONTENT, mtime=0)[:-9]],
+    ids=["empty", "no gzip", "cut off"],
+)
 def test_a_damaged_gzip_file_is_refused(content, tmp_path):
     (tmp_path / "x.gz").write_bytes(content)
     with pytest.raises(DataFileError):
