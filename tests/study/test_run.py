@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from html.parser import HTMLParser
 
 import pytest
 from typer.testing import CliRunner
 
-from tests.study.catalogue_stub import small
+from tests.study.catalogue_stub import HerePool, small
 from unigen.cli import app
 from unigen.errors import ArgumentError, UnknownNameError
+from unigen.study import run
 from unigen.study.run import run_study
+from unigen.study.worker import slug
 
 
 class Page(HTMLParser):
@@ -101,6 +105,37 @@ def test_a_failing_row_exits_1_and_a_good_study_0(monkeypatch, tmp_path):
     assert json.loads(done.stdout, parse_constant=no_constant)["ok"] is False
     small(monkeypatch)
     assert run_study("digits", tmp_path / "b", quick=True, show=False)["ok"] is True
+
+
+class DyingPool(HerePool):
+    """Dies at the second task, as a process without memory does; the tasks before it are done."""
+
+    def __init__(self):
+        self.tasks = 0
+
+    def submit(self, function, *arguments):
+        self.tasks += 1
+        if self.tasks == 1:
+            return super().submit(function, *arguments)
+        if self.tasks > 3:
+            raise BrokenProcessPool("dead")
+        future: Future = Future()
+        future.set_exception(BrokenProcessPool("dead"))
+        return future
+
+
+def test_a_dead_process_costs_its_row_and_not_the_report(monkeypatch, tmp_path):
+    small(monkeypatch, measured=((1, ("PPCA", "GAN & co")),))
+    monkeypatch.setattr(run, "_pool", DyingPool)
+    results = run_study("digits", tmp_path, quick=True, show=False)
+    errors = {row["name"]: row["error"] for row in results["rows"]}
+    assert [bool(error) for error in errors.values()] == [True, False, True] and not results["ok"]
+    assert "died" in errors["PPCA"] and "died" in results["relations"][0]["error"]
+    assert "its process died" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_name_of_a_file_is_plain():
+    assert slug("Schrödinger bridge") == "schrodinger-bridge"
 
 
 def test_bad_arguments_are_refused_before_any_work(tmp_path):

@@ -133,7 +133,7 @@ def entries() -> list[Entry]:
         Entry("Flow matching", lambda d: ug.FlowMatching(d), 100, {}, 400, quick_rows=50,
               note="straight paths; exact density by the ODE"),
         Entry("DDPM", lambda d: ug.DDPM(d), 60, {}, 300, quick_rows=50, note="discrete time: a bound"),
-        Entry("Schrödinger bridge", _bridge, 90, {"steps": 2000}, 40, note="to N(0, I) and back: draws only"),
+        Entry("Schrödinger bridge", _bridge, 150, {"steps": 2000}, 40, note="to N(0, I) and back: draws only"),
     ]  # fmt: skip
 
 
@@ -147,6 +147,7 @@ MEASURED: tuple[tuple[int, tuple[str, ...]], ...] = (
     (1, ("PPCA", "Linear VAE")),
     (6, ("VAE",)),
     (11, ("Diffusion",)),
+    (15, ("Diffusion", "Flow matching")),
     (16, ("MAF", "MADE")),
     (20, ("GAN",)),
 )

@@ -6,7 +6,9 @@ import multiprocessing
 import os
 import sys
 import time
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from unigen.errors import ArgumentError, UnknownNameError
 from unigen.inference.progress import progress_bar
 from unigen.study.catalogue import MEASURED, entries
 from unigen.study.report import write_report
-from unigen.study.worker import fit_row, measure, reference_row
+from unigen.study.worker import fit_row, lost_measure, lost_row, measure, reference_row
 
 DATA = ("digits",)
 
@@ -77,7 +79,7 @@ def run_study(
         while waiting:
             done = next(as_completed(waiting))
             kind, key = waiting.pop(done)
-            result = done.result()
+            result = _result(done, kind, key)
             if kind == "row":
                 rows[key] = result
                 console.print(_line(result), highlight=False, markup=False)
@@ -88,7 +90,7 @@ def run_study(
             for number, needs in list(open_relations.items()):
                 if all(each in rows for each in needs):
                     del open_relations[number]
-                    waiting[pool.submit(measure, number, needs, programs, seed)] = ("relation", number)
+                    waiting[_submit(pool, measure, number, needs, programs, seed)] = ("relation", number)
     results = {
         "data": name, "quick": quick, "seed": seed, "seconds": time.perf_counter() - began,
         "rows": [rows[title] for title in [*titles, "Real images"]],
@@ -99,6 +101,24 @@ def run_study(
     write_report(results, out)
     console.print(f"{out / 'report.html'}  ({results['seconds']:.0f} s)", markup=False)
     return results
+
+
+def _submit(pool: Executor, work: Callable[..., Any], *arguments: Any) -> Future[dict[str, Any]]:
+    """Hand work to the pool; if its processes died, the future says so as those of all the others do."""
+    try:
+        return pool.submit(work, *arguments)
+    except BrokenProcessPool as error:
+        lost: Future[dict[str, Any]] = Future()
+        lost.set_exception(error)
+        return lost
+
+
+def _result(done: Future[dict[str, Any]], kind: str, key: Any) -> dict[str, Any]:
+    """Return what a process found; where it died, the row says so, and the study goes on to its report."""
+    try:
+        return done.result()
+    except BrokenProcessPool:
+        return lost_row(key) if kind == "row" else lost_measure(key, dict(MEASURED)[key])
 
 
 def _ok(results: dict[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import unicodedata
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from unigen.relations.relation import relation
 from unigen.study.catalogue import Entry, entry
 
 CPU = torch.device("cpu")
+DIED = "its process died, or that of a row beside it (out of memory?)"
+_NOTHING = {"example": {"holds": False, "claims": [], "details": {}}}
 SHOWN = 100  # draws kept for the picture
 
 
@@ -141,14 +144,19 @@ def reference_row(seed: int) -> dict[str, Any]:
     return asdict(row)
 
 
-def measure(number: int, names: tuple[str, ...], out: Path, seed: int) -> dict[str, Any]:
-    """Return a relation's worked example and its evidence on the fitted rows."""
-    torch.set_num_threads(1)
-    found, data = relation(number), digits()
-    result: dict[str, Any] = {
+def _stated(number: int, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return what a relation says, before anything is measured."""
+    found = relation(number)
+    return {
         "id": found.id, "name": found.name, "statement": found.statement, "latex": found.latex,
         "source": found.source, "families": list(found.families), "on": list(names), "error": "",
     }  # fmt: skip
+
+
+def measure(number: int, names: tuple[str, ...], out: Path, seed: int) -> dict[str, Any]:
+    """Return a relation's worked example and its evidence on the fitted rows."""
+    torch.set_num_threads(1)
+    found, data, result = relation(number), digits(), _stated(number, names)
     with seeded(seed, CPU):
         try:
             result["example"] = plain(found.check())
@@ -158,8 +166,7 @@ def measure(number: int, names: tuple[str, ...], out: Path, seed: int) -> dict[s
             result["refused"] = str(error)
         except Exception as error:  # whatever it is, the study goes on
             result["error"] = f"{type(error).__name__}: {error}"
-    result.setdefault("example", {"holds": False, "claims": [], "details": {}})
-    return result
+    return _NOTHING | result
 
 
 def plain(evidence: Evidence) -> dict[str, Any]:
@@ -170,6 +177,17 @@ def plain(evidence: Evidence) -> dict[str, Any]:
     return {name: getattr(evidence, name) for name in numbers} | {"claims": claims, "details": details}
 
 
+def lost_measure(number: int, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the relation whose process died before it could say why."""
+    return _NOTHING | _stated(number, names) | {"error": DIED}
+
+
+def lost_row(name: str) -> dict[str, Any]:
+    """Return the row whose process died before it could say why."""
+    return asdict(Row(name, error=DIED))
+
+
 def slug(name: str) -> str:
-    """Return a row's title as a file name."""
-    return "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-").replace("--", "-")
+    """Return a row's title as a file name of plain letters, digits and hyphens."""
+    plainly = unicodedata.normalize("NFKD", name.lower()).encode("ascii", "ignore").decode()
+    return "".join(c if c.isalnum() else "-" for c in plainly).strip("-").replace("--", "-")
