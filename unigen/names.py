@@ -68,6 +68,13 @@ PARTS: dict[str, str] = _flat(
         "unigen.objectives.likelihood": "MaximumLikelihood ClosedForm EM",
         "unigen.objectives.ard": "ARD",
         "unigen.objectives.denoising": "DenoisingScoreMatching SubsampledELBO",
+        "unigen.objectives.weighting": "LikelihoodWeighting NoiseWeighting VWeighting DataWeighting ScoreWeighting "
+        "VelocityWeighting",
+        "unigen.objectives.snr_weightings": "MinSNRWeighting TruncatedSNRWeighting P2Weighting SigmoidWeighting "
+        "EDMWeighting",
+        "unigen.dynamics.times": "UniformTimes LowDiscrepancyTimes AntitheticTimes",
+        "unigen.dynamics.edm": "EDMOutput",
+        "unigen.dynamics.time_density": "UniformTime UniformLogSNR LogNormalNoise",
         "unigen.objectives.contrastive": "ContrastiveDivergence",
         "unigen.objectives.adversarial": "Adversarial NonSaturating Wasserstein",
         "unigen.samplers.ancestral": "Ancestral",
@@ -137,6 +144,7 @@ OTHERS: dict[str, str] = _flat(
         "unigen.dynamics.neural_ode": "NeuralODE",
         "unigen.dynamics.bridge": "Bridge",
         "unigen.distributions.empirical": "Empirical",
+        "unigen.dynamics.edm": "EDMInput",
         "unigen.dynamics.rescheduled": "Rescheduled match_snr",
         "unigen.inference.count_evaluations": "CountEvaluations",
         "unigen.data.dequantise": "Dequantise",

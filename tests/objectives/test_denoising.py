@@ -16,12 +16,16 @@ from unigen.errors import ArgumentError
 from unigen.models.diffusion import Diffusion
 from unigen.models.ppca import PPCA
 from unigen.objectives.denoising import (
-    DataError,
     DenoisingScoreMatching,
-    Likelihood,
-    NoiseError,
     SubsampledELBO,
-    VelocityError,
+)
+from unigen.objectives.weighting import (
+    DataWeighting,
+    LikelihoodWeighting,
+    NoiseWeighting,
+    ScoreWeighting,
+    VelocityWeighting,
+    VWeighting,
 )
 
 
@@ -38,7 +42,7 @@ def small_network(program: Diffusion) -> Diffusion:
 def test_theorem_10_floor_of_a_grid_of_gaussians():
     """3 × 3 grid, spacing 6, sd 1.5, VP .1→20, weight sigma_t², uniform t: floor .523113 a dimension."""
     centres = torch.tensor(list(itertools.product((-6.0, 0.0, 6.0), repeat=2)), dtype=torch.float64)
-    loss = loss_of(mixture_diffusion(VPLinear(), centres, 1.5, start=1e-5), NoiseError())
+    loss = loss_of(mixture_diffusion(VPLinear(), centres, 1.5, start=1e-5), NoiseWeighting())
     values = []
     for _ in range(12):
         x = centres[torch.randint(9, (20_000,))]
@@ -53,7 +57,7 @@ def test_theorem_10_floor_of_a_grid_of_gaussians():
 def test_likelihood_weighting_of_the_optimal_network_bounds_the_entropy_tightly(schedule, times):
     """−ELBO of N(0, s²) data: entropy + KL(q(x | z_0) ‖ p) + KL(q(z_1) ‖ N(0, 1)), all Gaussian."""
     s, n = 1.3, 200_000
-    loss = loss_of(gaussian_diffusion(schedule, std=s), Likelihood(), times)
+    loss = loss_of(gaussian_diffusion(schedule, std=s), LikelihoodWeighting(), times)
     with torch.no_grad():
         value = torch.stack([loss(s * torch.randn(n // 10, 1, dtype=torch.float64)) for _ in range(10)])
     ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
@@ -78,7 +82,7 @@ def by_hand(program, x, error):
     return error(denoiser, u, eps, z, t).square().sum(1).mean()
 
 
-def velocity_error(denoiser, u, eps, z, t):
+def v_error(denoiser, u, eps, z, t):
     return V().value(u, eps, t, denoiser.schedule) - denoiser.network(z, t)
 
 
@@ -90,10 +94,30 @@ def noise_error(denoiser, u, eps, z, t):
     return eps - denoiser(z, t)[1]
 
 
+def score_error(denoiser, u, eps, z, t):
+    return -eps / denoiser.schedule.sigma(t)[:, None] - denoiser.score(t, z)
+
+
+def velocity_error(denoiser, u, eps, z, t):
+    """The slope of the path, against the field that the probability-flow ODE follows."""
+    alpha_rate, sigma_rate = (
+        denoiser.schedule.alpha_rate(t)[:, None],
+        denoiser.schedule.sigma_rate(t)[:, None],
+    )
+    field = denoiser.field()
+    return alpha_rate * u + sigma_rate * eps - torch.cat([field(t[i], z[i : i + 1]) for i in range(len(t))])
+
+
 @pytest.mark.parametrize(
     ("weighting", "error"),
-    [(VelocityError(), velocity_error), (DataError(), data_error), (NoiseError(), noise_error)],
-    ids=["velocity", "data", "noise"],
+    [
+        (VWeighting(), v_error),
+        (DataWeighting(), data_error),
+        (NoiseWeighting(), noise_error),
+        (ScoreWeighting(), score_error),
+        (VelocityWeighting(), velocity_error),
+    ],
+    ids=["v", "data", "noise", "score", "velocity"],
 )
 def test_weightings_are_the_errors_they_are_named_for(weighting, error):
     program = small_network(Diffusion(3, schedule=VPCosine(1e3, 1e-3), hidden=16, blocks=1)).double()

@@ -41,10 +41,25 @@ def time_of(schedule: Schedule, log_snr: Tensor) -> Tensor:
             got=f"[{float(value.min()):g}, {float(value.max()):g}]", expected=f"[{low:g}, {high:g}]",
         )  # fmt: skip
     value, rows = torch.unique(value, return_inverse=True)  # a batch often stands at one time
-    inner = torch.arange(1, PARTS, dtype=torch.float64, device=value.device)
-    lower, width = torch.zeros_like(value), 1.0
+    return bisect(schedule, value)[rows].to(log_snr.dtype)
+
+
+@torch.no_grad()
+def bisect(schedule: Schedule, log_snr: Tensor, start: float = 0.0) -> Tensor:
+    """Return the times at which a schedule has the given log SNR, without a look at them: it can be traced.
+
+    Args:
+        schedule: Signal and noise levels.
+        log_snr: Values between those at t = 1 and at the start, any shape, float64.
+        start: Smallest time.
+
+    Returns:
+        Times in [start, 1], the shape of log_snr.
+    """
+    inner = torch.arange(1, PARTS, dtype=torch.float64, device=log_snr.device)
+    lower, width = torch.full_like(log_snr, start), 1.0 - start
     for _ in range(ROUNDS):
         width /= PARTS
-        later = schedule.log_snr(lower.unsqueeze(-1) + inner * width) > value.unsqueeze(-1)
+        later = schedule.log_snr(lower.unsqueeze(-1) + inner * width) > log_snr.unsqueeze(-1)
         lower = lower + later.sum(-1) * width
-    return (lower + 0.5 * width)[rows].to(log_snr.dtype)
+    return lower + 0.5 * width

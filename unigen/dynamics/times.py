@@ -60,4 +60,4 @@ class AntitheticTimes(Times):
         """The first half uniform, the second half mirrored."""
         n = like.shape[0]
         u = torch.rand((n + 1) // 2, dtype=like.dtype, device=like.device)
-        return torch.cat([u, 1.0 - u])[:n]
+        return torch.cat([u, torch.remainder(1.0 - u, 1.0)])[:n]  # never 1 itself
