@@ -26,8 +26,8 @@ theorem in class attributes and give ``check`` a worked example whose parameters
 
 The default ``check()`` runs in a few seconds, in float64, and reproduces the worked example in the table of
 theorems. ``check_programs`` does the same for two fitted programs and data, ``convert`` turns a program of one
-family into the equal program of another; both are optional. A test breaks the identity (leave out a term, by a
-subclass or an argument) and sees ``holds`` turn false.
+family into the equal program of another, ``figure`` draws the theorem (its claims, unless overridden); all three are
+optional. A test breaks the identity (leave out a term, by a subclass or an argument) and sees ``holds`` turn false.
 """
 
 from __future__ import annotations
@@ -36,13 +36,17 @@ import importlib
 import inspect
 import pkgutil
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
-from unigen.errors import ArgumentError, UnknownNameError, UnsupportedQueryError
+from unigen.errors import ArgumentError, NotFittedError, UnknownNameError, UnsupportedQueryError
+from unigen.plots.evidence import evidence_figure
 from unigen.program import Program
 from unigen.relations.evidence import Claim, Evidence
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def family_names(program: Program) -> set[str]:
@@ -74,6 +78,15 @@ class Relation(ABC):
     @abstractmethod
     def check(self) -> Evidence:
         """Run the worked example; keyword arguments change its parameters."""
+
+    def figure(self, **parameters: Any) -> Figure:
+        """Draw the theorem on its worked example; unless a relation has a picture of its own, its claims.
+
+        Args:
+            parameters: Those of ``check``, or of the picture.
+        """
+        evidence = self.check(**parameters)
+        return evidence_figure(evidence.claims, f"{self.id}. {self.statement}")
 
     def check_programs(self, a: Program, b: Program, data: Tensor) -> Evidence:
         """Measure the identity on fitted programs, ``a`` of the first family and ``b`` of the second.
@@ -126,6 +139,19 @@ class Relation(ABC):
         return UnsupportedQueryError(
             f"relation {self.id} ({self.name}) needs: {assumption}", program=name, **parts
         )
+
+    def require_fitted(self, *programs: Program) -> None:
+        """Refuse programs that were never fitted, where the theorem speaks of an optimum.
+
+        Raises:
+            NotFittedError: One was not.
+        """
+        for program in programs:
+            if not program.fitted:
+                raise NotFittedError(
+                    f"relation {self.id} ({self.name}) needs: parameters at the optimum", program=program.name,
+                    hint="ug.fit(program, x); program.fitted = True says that you have trained it yourself",
+                )  # fmt: skip
 
     def __repr__(self) -> str:
         """Return number, name, statement and source."""
