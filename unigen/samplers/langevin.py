@@ -9,20 +9,16 @@ instead of p.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import final
 
-import torch
 from torch import Tensor
-from torch.distributions import constraints
 
-from unigen.dynamics.langevin import check_langevin, energy_and_gradient, langevin, metropolis_langevin
-from unigen.errors import ShapeError, UnsupportedQueryError
+from unigen.dynamics.langevin import check_langevin, langevin, metropolis_langevin
+from unigen.errors import UnsupportedQueryError
 from unigen.logprob import Kind
 from unigen.program import Program
+from unigen.samplers.chains import Start, chain_starts, refuse_bounded, without_noise
 from unigen.samplers.sampler import Sampler
-
-Start = Callable[[int, Tensor | None], Tensor]  # (n, context) -> (n, *event)
 
 
 @final
@@ -70,12 +66,9 @@ class Langevin(Sampler):
                 or estimated.
             ShapeError: The starts have another shape.
         """
-        self._refuse(program)
-        x = self._starts(program, n, context)
-        if tuple(x.shape) != (n, *program.event_shape):
-            raise ShapeError(
-                program=program.name, site="start", got=tuple(x.shape), expected=(n, *program.event_shape)
-            )
+        refuse_bounded(program)
+        self._refuse_correction(program)
+        x = chain_starts(program, n, context, self.start)
 
         def energy(at: Tensor) -> Tensor:
             return -program.density_of(at, context).value
@@ -83,31 +76,9 @@ class Langevin(Sampler):
         unit = getattr(program, "length", 1.0) ** 2
         options = {"steps": self.steps, "step_size": self.step_size * unit, "temperature": self.temperature}
         x = metropolis_langevin(energy, x, **options)[0] if self.adjusted else langevin(energy, x, **options)
-        noise = getattr(program, "noise", None)
-        if noise is None or not self.denoise:
-            return x
-        return x - noise.square() * unit * energy_and_gradient(energy, x)[1]
+        return without_noise(program, energy, x) if self.denoise else x
 
-    def _starts(self, program: Program, n: int, context: Tensor | None) -> Tensor:
-        if self.start is not None:
-            return self.start(n, context).to(program.device, program.dtype)
-        own: Start | None = getattr(program, "start", None)
-        if own is not None:
-            return own(n, context)
-        return torch.randn(n, *program.event_shape, device=program.device, dtype=program.dtype)
-
-    def _refuse(self, program: Program) -> None:
-        support = program.support
-        while isinstance(support, constraints.independent):
-            support = support.base_constraint
-        if support is not constraints.real:
-            raise UnsupportedQueryError(
-                "Langevin dynamics moves in all of Euclidean space",
-                program=program.name,
-                site=program.observed,
-                got=f"support {support}",
-                hint="sample ancestrally, or map x to the reals first",
-            )
+    def _refuse_correction(self, program: Program) -> None:
         if self.adjusted and program.kind not in (Kind.EXACT, Kind.UNNORMALISED):
             raise UnsupportedQueryError(
                 "the Metropolis correction needs the density itself",
