@@ -11,8 +11,10 @@ from unigen.models.gan import GAN, WGAN
 from unigen.models.vae import VAE
 from unigen.nn.critic import Critic
 from unigen.nn.mlp import MLP
-from unigen.objectives.adversarial import Adversarial, NonSaturating, Wasserstein
+from unigen.objectives.adversarial import Adversarial
 from unigen.objectives.elbo import ELBO
+from unigen.objectives.games import NonSaturating
+from unigen.objectives.wasserstein_game import Wasserstein
 
 
 def test_draws_are_the_generator_of_normal_noise() -> None:
@@ -69,7 +71,7 @@ def test_there_is_no_way_back_from_x_to_z() -> None:
 def test_wgan_is_gan_with_another_objective() -> None:
     wgan = WGAN(3, 2, penalty=5.0, critic_steps=2)
     assert isinstance(wgan, GAN) and isinstance(wgan.objective, Adversarial)
-    assert isinstance(wgan.objective.loss, Wasserstein) and wgan.objective.loss.weight == 5.0
+    assert isinstance(wgan.objective.loss, Wasserstein) and wgan.objective.loss.penalty == 5.0
     assert [player.steps for player in wgan.objective.players(wgan)] == [2, 1]
     assert {k: v.shape for k, v in wgan.state_dict().items()} == {
         k: v.shape for k, v in GAN(3, 2).state_dict().items()

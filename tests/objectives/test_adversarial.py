@@ -15,8 +15,10 @@ from unigen.models.gan import GAN
 from unigen.models.vae import VAE
 from unigen.nn.critic import Critic
 from unigen.nn.mlp import MLP
-from unigen.objectives.adversarial import Adversarial, Game, NonSaturating, Wasserstein
+from unigen.objectives.adversarial import Adversarial
+from unigen.objectives.games import Game, NonSaturating
 from unigen.objectives.objective import Player
+from unigen.objectives.wasserstein_game import Wasserstein
 
 
 def generator(slope: float, shift: float) -> GAN:
@@ -101,14 +103,14 @@ def test_the_dual_of_two_gaussians_is_their_wasserstein_distance() -> None:
 def test_the_penalties_of_an_affine_critic_are_functions_of_its_slope() -> None:
     critic, x, y = Critic(2, hidden=()), torch.randn(6, 2), torch.randn(6, 2)
     square = float(critic.net.layers[0].weight.detach().square().sum())
-    assert float(NonSaturating(r1=0.6).penalty(critic, x, y, None).detach()) == pytest.approx(
+    assert float(NonSaturating(r1=0.6).regulariser(critic, x, y, None).detach()) == pytest.approx(
         0.3 * square, rel=1e-5
     )
-    two_sided = Wasserstein(5.0, two_sided=True).penalty(critic, x, y, None).detach()
+    two_sided = Wasserstein(5.0, two_sided=True).regulariser(critic, x, y, None).detach()
     assert float(two_sided) == pytest.approx(5 * (math.sqrt(square) - 1) ** 2, rel=1e-4)
     with torch.no_grad():
         critic.net.layers[0].weight.mul_(0.9 / math.sqrt(square))
-    assert float(Wasserstein(5.0).penalty(critic, x, y, None).detach()) == 0.0
+    assert float(Wasserstein(5.0).regulariser(critic, x, y, None).detach()) == 0.0
 
 
 def test_the_wasserstein_penalty_looks_between_data_and_draws() -> None:
@@ -119,7 +121,7 @@ def test_the_wasserstein_penalty_looks_between_data_and_draws() -> None:
             return 3 * x.clamp(0.25, 0.75)
 
     x, y = torch.zeros(20_000, 1), torch.ones(20_000, 1)
-    found = float(Wasserstein(1.0).penalty(Critic(1, net=Kink()), x, y, None))
+    found = float(Wasserstein(1.0).regulariser(Critic(1, net=Kink()), x, y, None))
     assert abs(found - 2.0) < 5 * 2.0 / math.sqrt(20_000)  # half of the points have (3 − 1)² = 4
 
 

@@ -2,70 +2,44 @@
 
     z ~ N(0, I),    x = a + (b − a) ⊙ σ(G(z, c))
 
-Notation: x (N, D), z (N, L), c (N, C) context, σ the logistic function, [a, b] the range of each feature in the data,
-set by ``fit``, so that G works in units of order one and draws stay where data were seen; a generator of your own gives
-x directly. There is no log p(x) and no way back from x to z; the critic that trains G belongs to the objective.
+Notation: x (N, *event) of D numbers, z (N, L), c (N, C) context, σ the logistic function, [a, b] the range of each
+feature in the data, set by ``fit``, so that G works in units of order one and draws stay where data were seen; a
+generator of your own gives x directly. There is no log p(x) and no way back from x to z; the critic that trains G
+belongs to the objective.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NoReturn, final
+from typing import ClassVar, NoReturn
 
 import pyro
 import torch
 from torch import Tensor, nn
 
-from unigen.densities.density import Density
+from unigen.densities.no_density import NoDensity, no_density
 from unigen.distributions.implicit import Implicit
 from unigen.distributions.standard import Part, StandardNormal, as_distribution
-from unigen.errors import ArgumentError, NoDensityError, ShapeError, UnsupportedQueryError
-from unigen.logprob import Kind, LogProb
+from unigen.errors import ArgumentError, ShapeError, UnsupportedQueryError
 from unigen.nn.bounded import Bounded
 from unigen.nn.mlp import MLP
-from unigen.objectives.adversarial import Adversarial, Wasserstein
+from unigen.objectives.adversarial import Adversarial
 from unigen.objectives.objective import Objective
+from unigen.objectives.wasserstein_game import Wasserstein
 from unigen.program import Program
 from unigen.recipe import Cosine, Recipe
-
-
-@final
-class NoDensity(Density):
-    """Refuses every density query of an implicit model."""
-
-    @property
-    def kind(self) -> Kind:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """There is none."""
-        raise _refusal()
-
-    def log_prob(self, program: Program, x: Tensor, context: Tensor | None = None) -> LogProb:
-        """Refuse.
-
-        Raises:
-            NoDensityError: Always.
-        """
-        raise _refusal(program.name)
-
-
-def _refusal(name: str = "GAN") -> NoDensityError:
-    return NoDensityError(
-        "draws only, no density",
-        program=name,
-        site="x",
-        hint="a two-sample metric on program.sample(n), the log density ratio of its critic "
-        "(critic.log_ratio(x)), or a family with a density (NSF, VAE, Diffusion)",
-    )
 
 
 class GAN(Program):
     """x = G(z), z ~ N(0, I), trained against a critic; WGAN is the same program with another objective.
 
     Args:
-        features: D, length of x.
+        features: D, length of x, or the shape of one example.
         latents: L, length of z.
         prior: p(z): a program, a distribution or a module with differentiable draws; N(0, I) if omitted.
         hidden: Widths of the generator's hidden layers.
-        generator: Network z, c → x (N, D), replacing the perceptron and its box.
+        generator: Network z, c → x (N, *event) or (N, D), replacing the perceptron and its box:
+            ``ConvDecoder(L, (C, H, W))`` for images.
         context: C, features of the context.
         objective: The game that ``fit`` plays.
 
@@ -89,7 +63,7 @@ class GAN(Program):
 
     def __init__(
         self,
-        features: int,
+        features: int | Sequence[int],
         latents: int = 16,
         *,
         prior: Part | None = None,
@@ -98,15 +72,17 @@ class GAN(Program):
         context: int = 0,
         objective: Objective = Adversarial(),
     ) -> None:
-        if features < 1 or latents < 1:
+        event = (features,) if isinstance(features, int) else tuple(features)
+        if min(event, default=0) < 1 or latents < 1:
             raise ArgumentError(
                 program="GAN", got=f"features={features}, latents={latents}", expected="both ≥ 1"
             )
-        super().__init__((features,), context=context, objective=objective, density=NoDensity())
+        super().__init__(event, context=context, objective=objective, density=NoDensity())
         self.latents = latents
         self.prior = StandardNormal(latents) if prior is None else prior
-        own = MLP(latents, features, hidden=hidden, activation=nn.LeakyReLU(0.2), context=context)
-        self.generator = Bounded(own, features) if generator is None else generator
+        size = self.event_shape.numel()
+        own = MLP(latents, size, hidden=hidden, activation=nn.LeakyReLU(0.2), context=context)
+        self.generator = Bounded(own, size) if generator is None else generator
         got = as_distribution(self.prior, self._dummy_context(1), type(self).__name__).event_shape
         if got != (latents,):
             raise ShapeError(program="GAN", site="z", got=tuple(got), expected=(latents,))
@@ -116,7 +92,12 @@ class GAN(Program):
 
         def push(shape: torch.Size) -> Tensor:
             drawn = self.generator(z, context) if self.context_features else self.generator(z)
-            return drawn.expand(*shape, *self.event_shape)
+            if drawn.shape[z.dim() - 1 :].numel() != self.event_shape.numel():
+                expected = f"(…, {self.event_shape.numel()}) or (…, *{tuple(self.event_shape)})"
+                raise ShapeError(
+                    program="GAN", argument="generator", got=tuple(drawn.shape), expected=expected
+                )
+            return drawn.reshape(*z.shape[:-1], *self.event_shape).expand(*shape, *self.event_shape)
 
         with self.plate(x, n):
             z = pyro.sample("z", as_distribution(self.prior, context))
@@ -142,20 +123,20 @@ class GAN(Program):
         Raises:
             NoDensityError: Always.
         """
-        raise _refusal(self.name)
+        raise no_density(self.name)
 
     @torch.no_grad()
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
         """Take the box of the generator from data."""
         if isinstance(self.generator, Bounded):
-            self.generator.set_range(x)
+            self.generator.set_range(x.flatten(1))
 
 
 class WGAN(GAN):
     """GAN with the Wasserstein objective and gradient penalty, under the name users look for.
 
     Args:
-        features: D, length of x.
+        features: D, length of x, or the shape of one example.
         latents: L, length of z.
         penalty: λ of the gradient penalty.
         critic_steps: Critic steps for each step of the generator.
@@ -172,7 +153,7 @@ class WGAN(GAN):
 
     def __init__(
         self,
-        features: int,
+        features: int | Sequence[int],
         latents: int = 16,
         *,
         penalty: float = 10.0,

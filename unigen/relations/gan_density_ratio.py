@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from unigen.nn.critic import Critic
-from unigen.objectives.adversarial import NonSaturating
+from unigen.objectives.games import NonSaturating
 from unigen.program import Program
 from unigen.queries import seeded
 from unigen.relations.evidence import Claim, Evidence, statistical
