@@ -6,7 +6,7 @@ Each class also derives from the built-in exception that a caller would catch wi
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 ARGUMENTS = ("context", "data", "labels", "weights")  # that no error takes for sites
 
@@ -25,6 +25,7 @@ class UnigenError(Exception):
         got: What was found.
         expected: What would have been right.
         hint: What to try.
+        partial: What was computed before it went wrong (of a sampler or solver: the trajectory so far).
 
     Example:
         >>> print(ShapeError(program="VAE", site="x", got="(3, 5)", expected="(N, 64)", hint="flatten the images"))
@@ -45,8 +46,9 @@ class UnigenError(Exception):
         got: object = None,
         expected: object = None,
         hint: str | None = None,
+        partial: Any = None,
     ) -> None:
-        self.message, self.program = message, program
+        self.message, self.program, self.partial = message, program, partial
         self.site, self.argument = site or argument, argument
         self.got, self.expected, self.hint = got, expected, hint
         super().__init__(message)

@@ -5,6 +5,7 @@ d log p_t(z_t) / dt = −∇·v(t, z_t),      log p(x) = log N(z_1; 0, I) + ∫ 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -92,7 +93,7 @@ def carry_noise(flow: UnitFlow, z: Tensor, context: Tensor | None, solver: ODESo
     Returns:
         Data, (N, *event).
     """
-    return flow.leave(_transport(flow, z, context, solver, (1.0, flow.start)))
+    return flow.leave(flow_path(flow, z, context, solver, (1.0, flow.start))[-1])
 
 
 def carry_data(flow: UnitFlow, x: Tensor, context: Tensor | None, solver: ODESolver) -> Tensor:
@@ -107,14 +108,26 @@ def carry_data(flow: UnitFlow, x: Tensor, context: Tensor | None, solver: ODESol
     Returns:
         Noise, (N, *event).
     """
-    return _transport(flow, flow.enter(x)[0], context, solver, (flow.start, 1.0))
+    return flow_path(flow, flow.enter(x)[0], context, solver, (flow.start, 1.0))[-1]
 
 
-def _transport(
-    flow: UnitFlow, z: Tensor, context: Tensor | None, solver: ODESolver, times: tuple[float, float]
+def flow_path(
+    flow: UnitFlow, z: Tensor, context: Tensor | None, solver: ODESolver, times: Sequence[float]
 ) -> Tensor:
+    """Carry a state along a flow.
+
+    Args:
+        flow: The flow.
+        z: State at the first of the times, (N, *event).
+        context: Context, (N, C), or None.
+        solver: How the ODE is solved.
+        times: Strictly increasing or decreasing, between the flow's start and 1, (K,).
+
+    Returns:
+        States at the times, (K, N, *event).
+    """
     c = None if context is None else context.expand(z.shape[0], context.shape[-1])
     parameters = [p for p in (*flow.parameters(), c) if p is not None and p.requires_grad]
     path = solver.path(flow.field(c), z, times, parameters, flow.evaluations)
     assert isinstance(path, torch.Tensor)
-    return path[-1]
+    return path

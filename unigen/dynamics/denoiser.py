@@ -103,6 +103,14 @@ class Denoiser(UnitFlow):
         Raises:
             ShapeError: The network does not keep the shape of z_t.
         """
+        return self.prediction.pair(self.output(z_t, t, context), z_t, t, self.schedule)
+
+    def output(self, z_t: Tensor, t: Tensor, context: Tensor | None = None) -> Tensor:
+        """What the network says of noisy data z_t, (N, *event), at times t, () or (N,): the predicted quantity.
+
+        Raises:
+            ShapeError: The network does not keep the shape of z_t.
+        """
         each = t.expand(z_t.shape[0])
         raw = self.network(z_t, each) if context is None else self.network(z_t, each, context)
         if raw.shape != z_t.shape:
@@ -112,7 +120,7 @@ class Denoiser(UnitFlow):
                 got=tuple(raw.shape),
                 expected=tuple(z_t.shape),
             )
-        return self.prediction.pair(raw, z_t, t, self.schedule)
+        return raw
 
     def score(self, t: Tensor, z_t: Tensor, context: Tensor | None = None) -> Tensor:
         """∇ log p_t(z_t) = −eps_hat / sigma_t, (N, *event), as the solvers call it."""

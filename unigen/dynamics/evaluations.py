@@ -37,7 +37,12 @@ class Counted(nn.Module):
         times: Times of the solution, (K,).
         count: Where calls are counted.
         limit: Most calls in one direction, or None.
+
+    Attributes:
+        callback_step: Called by torchdiffeq before every step, with time, state and length, where it is set.
     """
+
+    callback_step: Callable[[Tensor, Any, Any], None]
 
     def __init__(
         self, f: Callable[[Tensor, Any], Any], times: Tensor, count: Evaluations, limit: int | None = None

@@ -17,6 +17,7 @@ from torch import Tensor
 from unigen.dynamics.brownian import FreshIncrements
 from unigen.dynamics.evaluations import Counted, Evaluations
 from unigen.dynamics.stepping import Clock, Field, NoiseField, Stepped
+from unigen.dynamics.trajectory import Recorder, finite
 from unigen.errors import ArgumentError, DivergedError, DTypeError, EmptyDataError
 
 _ITO = ("euler", "milstein", "srk")
@@ -42,9 +43,11 @@ def _grid(times: Tensor | Sequence[float], x: Tensor) -> Tensor:
     return grid
 
 
-def _motion(method: str, adjoint: bool, size: tuple[int, int], steps: int, x: Tensor, generator: Any) -> Any:
-    """Fresh increments going forward; a remembering interval, seeded from torch, for SRK and adjoints."""
-    if method != "srk" and not adjoint:
+def brownian_motion(
+    method: str, remember: bool, size: tuple[int, int], steps: int, x: Tensor, generator: Any
+) -> Any:
+    """Fresh increments going forward; a remembering interval, seeded from torch, for SRK, adjoints and path KLs."""
+    if method != "srk" and not remember:
         return FreshIncrements(size, x.dtype, x.device, generator)
     seed = int(
         torch.randint(2**31 - 1, (), generator=generator, device=generator.device if generator else "cpu")
@@ -91,7 +94,7 @@ def integrate_sde(
 
     Raises:
         ArgumentError: The grid is not monotone, the method is unknown, or it reads the integral in another sense.
-        ShapeError: The drift does not have the shape of the state.
+        ShapeError: The drift does not have the shape of the state, or the noise is not diagonal.
 
     Example:
         >>> from unigen.dynamics.solvers import integrate_sde
@@ -117,23 +120,28 @@ def integrate_sde(
     motion = brownian
     if motion is None:
         size = (flat.shape[0], flat.shape[1])
-        motion = _motion(method, adjoint is not None, size, steps, x, generator)
+        motion = brownian_motion(method, adjoint is not None, size, steps, x, generator)
     sde = Stepped(drift, diffusion, grid, x.shape[1:], "stratonovich" if method in _STRATONOVICH else "ito")
     sde.clock = Clock(motion, steps, progress, None if brownian is None else grid.double().tolist())
-    stops = torch.arange(steps + 1, dtype=x.dtype, device="cpu" if adjoint is None else x.device)
-    path = _solve(sde, flat, stops if trajectory else stops[::steps], method, adjoint)
+    if method == "euler" and adjoint is None:
+        path = sde.euler(flat, trajectory)
+    else:
+        stops = torch.arange(steps + 1, dtype=x.dtype, device="cpu" if adjoint is None else x.device)
+        path = solve_stepped(sde, flat, stops if trajectory else stops[::steps], method, adjoint)
     if progress is not None:
         progress(steps, steps)
     return path.reshape(-1, *x.shape) if trajectory else path[-1].reshape(x.shape)
 
 
-def _solve(sde: Stepped, x: Tensor, stops: Tensor, method: str, adjoint: Sequence[Tensor] | None) -> Tensor:
-    """Flat states at the stops, (len(stops), N, D), one step a unit of time."""
-    settings: dict[str, Any] = {"bm": sde.clock, "method": method, "dt": 1.0}
+def solve_stepped(
+    sde: Stepped, x: Tensor, stops: Tensor, method: str, adjoint: Sequence[Tensor] | None, logqp: bool = False
+) -> Any:
+    """Flat states at the stops, (S, N, D), a step a unit of time; with ``logqp`` also the path KL between stops."""
+    settings: dict[str, Any] = {"bm": sde.clock, "method": method, "dt": 1.0, "logqp": logqp}
     if method == "milstein":
         settings["options"] = {"grad_free": True}  # finite differences of the noise, no autograd
     if adjoint is None:
-        return torchsde.sdeint(sde, x, stops, **settings)  # pyright: ignore[reportReturnType]
+        return torchsde.sdeint(sde, x, stops, **settings)
     return torchsde.sdeint_adjoint(sde, x, stops, adjoint_params=tuple(adjoint), **settings)  # pyright: ignore
 
 
@@ -187,7 +195,8 @@ def integrate_ode(
 
     Raises:
         ArgumentError: The method is unknown, a tolerance is not positive, or the times are equal or not monotone.
-        DivergedError: The step size shrank to nothing, the evaluations ran out, or the state is no longer finite.
+        DivergedError: The step size shrank to nothing, the evaluations ran out, or the state is no longer finite;
+            its ``partial`` has up to 64 of the states so far.
 
     Example:
         >>> solution = integrate_ode(lambda t, x: -x, torch.ones(1, dtype=torch.float64), 0.0, 1.0, 1e-9, 1e-9)
@@ -203,6 +212,9 @@ def integrate_ode(
     count = Evaluations() if count is None else count
     count.begin()
     counted = Counted(f, times, count, max_evaluations)
+    recorder = Recorder(times[0], x)
+    if adjoint is None:  # by which memory must not grow with the steps
+        counted.callback_step = recorder
     # An adaptive method would step past the end and interpolate back: make it stop at every time asked for.
     options = {"step_t": times, **(options or {})} if method in _ADAPTIVE else options
     settings: dict[str, Any] = {"rtol": rtol, "atol": atol, "method": method, "options": options}
@@ -216,8 +228,18 @@ def integrate_ode(
                 counted, x, times, adjoint_params=tuple(adjoint), adjoint_options=back, **settings
             )
     except AssertionError as error:
-        raise DivergedError(f"the solver gave up: {error}", hint="larger tolerances, or float64") from error
+        raise DivergedError(
+            f"the solver gave up: {error}", hint="larger tolerances, or float64", partial=recorder.partial()
+        ) from error
+    except DivergedError as error:
+        error.partial = recorder.partial()
+        raise
     counted.backward_pass = True  # whatever calls the right-hand side from now on is the adjoint
+    if not finite(path):
+        raise DivergedError(
+            "the solution of the ODE is no longer finite",
+            hint="more steps, smaller tolerances, float64, or inputs nearer to the data", partial=recorder.partial(),
+        )  # fmt: skip
     last = (lambda part: part[-1]) if at is None else (lambda part: part)
     value = tuple(last(part) for part in path) if isinstance(path, tuple) else last(path)
     return ODESolution(value, count.forward)

@@ -36,7 +36,7 @@ class Clock:
         self.shape, self.levy_area_approximation = motion.shape, motion.levy_area_approximation
         self.step = 0
 
-    def __call__(self, ta: Tensor, tb: Tensor, **areas: bool) -> Any:
+    def __call__(self, ta: Tensor | float, tb: Tensor | float, **areas: bool) -> Any:
         """Increment over the step that starts at ta."""
         self.step = int(ta)
         if self.progress is not None:
@@ -80,15 +80,38 @@ class Stepped(nn.Module):
         """Diffusion a step."""
         step, t, x = self._locate(s, y)
         scale = torch.as_tensor(self._diffusion(t, x), dtype=y.dtype, device=y.device)
-        return (scale * self._roots[step]).expand_as(x).reshape(y.shape)
+        return _diagonal(scale * self._roots[step], x).reshape(y.shape)
 
     def f_and_g_prod(self, s: Tensor, y: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Drift a step, and diffusion a step times v."""
         step, t, x = self._locate(s, y)
         noise = v if x is y else v.view(x.shape)
-        scaled = noise * (self._diffusion(t, x) * self._roots[step])
+        scale = self._diffusion(t, x) * self._roots[step]
+        scaled = noise * (_diagonal(scale, x) if isinstance(scale, Tensor) else scale)
         drift = self._checked(self._drift(t, x), x) * self._lengths[step]
         return drift, scaled if x is y else scaled.reshape(y.shape)
+
+    def euler(self, y: Tensor, trajectory: bool = False) -> Tensor:
+        """Flat states by Euler–Maruyama, (S, N, D), the last or all: torchsde's, without what each step costs there.
+
+        Args:
+            y: Start, (N, D).
+            trajectory: Return the start and the state after every step.
+        """
+        assert self.clock is not None
+        path = [y]
+        for step, (h, root) in enumerate(zip(self._lengths, self._roots, strict=True)):
+            noise = self.clock(step, step + 1)
+            t, x = self._starts[step], y if len(self._event) == 1 else y.reshape(-1, *self._event)
+            scale = self._diffusion(t, x)
+            y = torch.add(y, self._checked(self._drift(t, x), x), alpha=h)
+            if isinstance(scale, Tensor):
+                y = y + (noise.view(x.shape) * _diagonal(scale * root, x)).view(y.shape)
+            else:
+                y = y.add_(noise, alpha=scale * root)
+            if trajectory:
+                path.append(y)
+        return torch.stack(path) if trajectory else y.unsqueeze(0)
 
     def _checked(self, drift: Tensor, x: Tensor) -> Tensor:
         """The drift, flat, if it has the state's shape."""
@@ -97,3 +120,15 @@ class Stepped(nn.Module):
                 "a drift must have the shape of the state", got=tuple(drift.shape), expected=tuple(x.shape)
             )
         return drift if drift.dim() == 2 else drift.reshape(x.shape[0], -1)
+
+
+def _diagonal(scale: Tensor, x: Tensor) -> Tensor:
+    """The noise scale for every coordinate of the state, or a refusal."""
+    try:
+        return scale.expand_as(x)
+    except RuntimeError as error:
+        raise ShapeError(
+            "every method takes noise that is diagonal in the coordinates of the state", site="diffusion",
+            got=tuple(scale.shape), expected=f"a number, or what broadcasts with {tuple(x.shape)}",
+            hint="one Brownian motion a coordinate; noise that mixes coordinates is not solved here",
+        ) from error  # fmt: skip

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from unigen.samplers.progress import rich_bar
+
 
 class Bar(Protocol):
     """What a loop needs of a progress bar."""
@@ -28,17 +30,7 @@ def progress_bar(total: int, title: str, show: bool | str = "auto") -> Iterator[
     if not visible or total < 2:
         yield lambda done, text="": None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[text]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=5) as bars:
+    with rich_bar() as bars:
         task = bars.add_task(title, total=total, text="")
 
         def move(done: int, text: str = "") -> None:

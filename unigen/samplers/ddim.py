@@ -8,15 +8,17 @@ With k = SNR_t / SNR_s and std² = eta² sigma_s² (1 − k),
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import final
 
 import torch
 from torch import Tensor
 
 from unigen.errors import ArgumentError
-from unigen.samplers.grid_sampler import GridSampler, Walk
+from unigen.samplers.grid_sampler import GridSampler
 from unigen.samplers.grids import EqualTimes, Grid
+from unigen.samplers.progress import Progress
+from unigen.samplers.walk import Walk
 
 
 @final
@@ -30,7 +32,7 @@ class DDIM(GridSampler):
         eta: η in [0, 1]: fraction of the ancestral noise.
         times: Where to stop: a grid, or the steps + 1 times.
         denoise: End with the denoiser's mean instead of the last noisy state.
-        progress: Called with (steps begun, steps).
+        progress: Called with (steps begun, steps); True: a bar; "auto": a bar on a terminal, for walks over a second.
 
     Raises:
         ArgumentError: A setting is out of range.
@@ -50,7 +52,7 @@ class DDIM(GridSampler):
         eta: float = 0.0,
         times: Grid | Sequence[float] | Tensor = EqualTimes(),
         denoise: bool = False,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = "auto",
     ) -> None:
         super().__init__(steps, times, denoise, progress)
         if not 0.0 <= eta <= 1.0:
@@ -60,7 +62,6 @@ class DDIM(GridSampler):
     def step(self, walk: Walk, z: Tensor, i: int) -> Tensor:
         """alpha_s u_hat + √(sigma_s² − std²) eps_hat + std ξ."""
         t, s = walk.levels[i], walk.levels[i + 1]
-        u, eps = walk.predict(z, t)
         fresh = self.eta**2 * -math.expm1(2.0 * (t.half_log_snr - s.half_log_snr))  # std² / sigma_s²
-        z = torch.add(u * s.alpha, eps, alpha=s.sigma * math.sqrt(1.0 - fresh))
-        return z if fresh == 0.0 else torch.add(z, torch.randn_like(z), alpha=s.sigma * math.sqrt(fresh))
+        z = walk.mix(z, t, 0.0, s.alpha, s.sigma * math.sqrt(1.0 - fresh))
+        return z if fresh == 0.0 else z.add_(torch.randn_like(z), alpha=s.sigma * math.sqrt(fresh))

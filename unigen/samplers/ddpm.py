@@ -9,15 +9,17 @@ With k = SNR_t / SNR_s and r = alpha_t / alpha_s, as in `unigen.models.ddpm`,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import final
 
 import torch
 from torch import Tensor
 
 from unigen.errors import ArgumentError
-from unigen.samplers.grid_sampler import GridSampler, Walk
+from unigen.samplers.grid_sampler import GridSampler
 from unigen.samplers.grids import EqualTimes, Grid
+from unigen.samplers.progress import Progress
+from unigen.samplers.walk import Walk
 
 
 @final
@@ -30,7 +32,7 @@ class DDPMAncestral(GridSampler):
             exact where the data are N(0, I); between them the logarithms mix.
         times: Where to stop: a grid, or the steps + 1 times.
         denoise: End with the denoiser's mean instead of the last noisy state.
-        progress: Called with (steps begun, steps).
+        progress: Called with (steps begun, steps); True: a bar; "auto": a bar on a terminal, for walks over a second.
 
     Raises:
         ArgumentError: A setting is out of range.
@@ -50,7 +52,7 @@ class DDPMAncestral(GridSampler):
         variance: float = 0.0,
         times: Grid | Sequence[float] | Tensor = EqualTimes(),
         denoise: bool = False,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = "auto",
     ) -> None:
         super().__init__(steps, times, denoise, progress)
         if not 0.0 <= variance <= 1.0:
@@ -62,9 +64,7 @@ class DDPMAncestral(GridSampler):
     def step(self, walk: Walk, z: Tensor, i: int) -> Tensor:
         """(k / r) z_t + alpha_s (1 − k) u_hat + std ξ."""
         t, s = walk.levels[i], walk.levels[i + 1]
-        u, _ = walk.predict(z, t)
         fresh = -math.expm1(2.0 * (t.half_log_snr - s.half_log_snr))  # 1 − k
         std = s.sigma ** (1.0 - self.variance) * t.sigma**self.variance * math.sqrt(fresh)
         kept = (s.sigma / t.sigma) ** 2 * t.alpha / s.alpha  # k / r
-        mean = torch.add(z * kept, u, alpha=s.alpha * fresh)
-        return torch.add(mean, torch.randn_like(z), alpha=std)
+        return walk.mix(z, t, kept, s.alpha * fresh, 0.0).add_(torch.randn_like(z), alpha=std)

@@ -9,15 +9,17 @@ With h = λ_s − λ_t and D = u_hat at order 1, D = u_hat + (h / 2 h_before) (u
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import final
 
 import torch
 from torch import Tensor
 
 from unigen.errors import ArgumentError
-from unigen.samplers.grid_sampler import GridSampler, Walk
+from unigen.samplers.grid_sampler import GridSampler
 from unigen.samplers.grids import EqualLogSNR, Grid
+from unigen.samplers.progress import Progress
+from unigen.samplers.walk import Walk
 
 
 @final
@@ -32,7 +34,7 @@ class DPMSolver(GridSampler):
         sde: Solve the reverse SDE instead of the probability flow.
         times: Where to stop: a grid, or the steps + 1 times.
         denoise: End with the denoiser's mean instead of the last noisy state.
-        progress: Called with (steps begun, steps).
+        progress: Called with (steps begun, steps); True: a bar; "auto": a bar on a terminal, for walks over a second.
 
     Raises:
         ArgumentError: A setting is out of range.
@@ -53,28 +55,31 @@ class DPMSolver(GridSampler):
         sde: bool = False,
         times: Grid | Sequence[float] | Tensor = EqualLogSNR(),
         denoise: bool = False,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = "auto",
     ) -> None:
         super().__init__(steps, times, denoise, progress)
         if order not in (1, 2):
             raise ArgumentError(program="DPMSolver", site="order", got=order, expected="1 or 2")
         self.order, self.sde = order, sde
 
-    def _data(self, walk: Walk, u: Tensor, i: int) -> Tensor:
-        """D: the predicted data, extrapolated to the middle of the step at order 2."""
-        before, walk.memory = walk.memory, u
+    def _extrapolation(self, walk: Walk, i: int) -> float:
+        """h / 2 h_before, by which the data are carried on to the middle of the step; 0 at order 1."""
         if self.order == 1 or i == 0:
-            return u
+            return 0.0
         last, t, s = (level.half_log_snr for level in walk.levels[i - 1 : i + 2])
-        return torch.lerp(before, u, 1.0 + 0.5 * (s - t) / (t - last))
+        return 0.5 * (s - t) / (t - last)
 
     def step(self, walk: Walk, z: Tensor, i: int) -> Tensor:
         """One step of the formula above."""
         t, s = walk.levels[i], walk.levels[i + 1]
-        data = self._data(walk, walk.predict(z, t)[0], i)
-        h = s.half_log_snr - t.half_log_snr
-        if not self.sde:
-            return torch.add(z * (s.sigma / t.sigma), data, alpha=-s.alpha * math.expm1(-h))
-        fresh = -math.expm1(-2.0 * h)
-        z = torch.add(z * (s.sigma / t.sigma * math.exp(-h)), data, alpha=s.alpha * fresh)
-        return torch.add(z, torch.randn_like(z), alpha=s.sigma * math.sqrt(fresh))
+        h, more = s.half_log_snr - t.half_log_snr, self._extrapolation(walk, i)
+        kept, fresh = s.sigma / t.sigma, -math.expm1(-2.0 * h)
+        gain = s.alpha * (fresh if self.sde else -math.expm1(-h))
+        kept = kept * math.exp(-h) if self.sde else kept
+        if self.order == 1:
+            z = walk.mix(z, t, kept, gain, 0.0)
+        else:
+            u, before = walk.data(z, t), walk.memory
+            z, walk.memory = (z * kept).add_(u, alpha=gain * (1.0 + more)), u
+            z = z if more == 0.0 else z.add_(before, alpha=-gain * more)
+        return z.add_(torch.randn_like(z), alpha=s.sigma * math.sqrt(fresh)) if self.sde else z

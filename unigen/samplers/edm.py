@@ -7,15 +7,17 @@ the noise from ς to ς_hat = (1 + gamma) ς with fresh noise, then goes by Heun
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import final
 
 import torch
 from torch import Tensor
 
 from unigen.errors import ArgumentError
-from unigen.samplers.grid_sampler import GridSampler, Level, Walk
+from unigen.samplers.grid_sampler import GridSampler
 from unigen.samplers.grids import Grid, KarrasTimes
+from unigen.samplers.progress import Progress
+from unigen.samplers.walk import Level, Walk
 
 
 @final
@@ -31,7 +33,7 @@ class EDM(GridSampler):
         noise_scale: S_noise, standard deviation of the fresh noise; 1 keeps the marginals.
         times: Where to stop: a grid, or the steps + 1 times.
         denoise: End with the denoiser's mean instead of the last noisy state.
-        progress: Called with (steps begun, steps).
+        progress: Called with (steps begun, steps); True: a bar; "auto": a bar on a terminal, for walks over a second.
 
     Raises:
         ArgumentError: A setting is out of range.
@@ -53,7 +55,7 @@ class EDM(GridSampler):
         noise_scale: float = 1.0,
         times: Grid | Sequence[float] | Tensor = KarrasTimes(),
         denoise: bool = False,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = "auto",
     ) -> None:
         super().__init__(steps, times, denoise, progress)
         low, high = noise_range
@@ -90,11 +92,9 @@ class EDM(GridSampler):
         t, up, s = walk.levels[i], walk.memory[i], walk.levels[i + 1]
         fresh = math.exp(-2.0 * up.half_log_snr) - math.exp(-2.0 * t.half_log_snr)
         if fresh > 0.0:
-            noise = torch.randn_like(z)
-            z = torch.add(
-                z * (up.alpha / t.alpha), noise, alpha=self.noise_scale * up.alpha * math.sqrt(fresh)
-            )
+            std = self.noise_scale * up.alpha * math.sqrt(fresh)
+            z = (z * (up.alpha / t.alpha)).add_(torch.randn_like(z), alpha=std)
         length = s.alpha * (math.exp(-s.half_log_snr) - math.exp(-up.half_log_snr))
-        kept, first = z * (s.alpha / up.alpha), walk.predict(z, up)[1]
-        second = walk.predict(torch.add(kept, first, alpha=length), s)[1]
-        return torch.add(kept, first + second, alpha=0.5 * length)
+        kept = s.alpha / up.alpha
+        guess = walk.mix(z, up, kept, 0.0, length)  # kept z + length eps_hat
+        return walk.mix(guess, s, 0.5, 0.0, 0.5 * length).add_(z, alpha=0.5 * kept)

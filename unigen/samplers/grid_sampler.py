@@ -1,42 +1,27 @@
-"""What every sampler that walks down a grid of times shares: the grid, the levels of noise on it, and the walk.
+"""What every sampler that walks down a grid of times shares: the grid, the walk, its trajectory and its end.
 
-Notation: z_t = alpha_t u + sigma_t eps in unit coordinates (`unigen.dynamics.denoiser`); u_hat and eps_hat are the
-network's conditional means at (z_t, t). A step goes from the level t to the next level s < t.
+Notation as in `unigen.samplers.walk`. A step goes from the level t to the next level s < t.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from unigen.dynamics.denoiser import Denoiser, denoiser_of
-from unigen.dynamics.time_of_snr import time_of
+from unigen.dynamics.denoiser import denoiser_of
+from unigen.dynamics.trajectory import PartialTrajectory, finite_part
 from unigen.errors import ArgumentError, NonFiniteError
 from unigen.program import Program
 from unigen.queries import evaluating, seeded
 from unigen.samplers.grids import EqualTimes, Grid, as_grid
+from unigen.samplers.progress import Progress, Told, check_progress, telling
+from unigen.samplers.rerun import Rerun
 from unigen.samplers.sampler import Sampler
-
-
-class Level(NamedTuple):
-    """A time and what the schedule says there, computed in float64.
-
-    Args:
-        time: t, (), in the type of the state.
-        alpha: Signal level.
-        sigma: Noise level.
-        half_log_snr: λ = log (alpha / sigma).
-    """
-
-    time: Tensor
-    alpha: float
-    sigma: float
-    half_log_snr: float
+from unigen.samplers.walk import Walk, levels_at
 
 
 class Trajectory(NamedTuple):
@@ -53,42 +38,6 @@ class Trajectory(NamedTuple):
     draws: Tensor
 
 
-@dataclass
-class Walk:
-    """One walk of n states: where it stops, what it asks, and what a step leaves for the next.
-
-    Args:
-        denoiser: Predicts u and eps.
-        context: Context, (n, C), or None.
-        levels: K + 1 levels.
-        memory: Of the sampler.
-    """
-
-    denoiser: Denoiser
-    context: Tensor | None
-    levels: list[Level]
-    memory: Any = None
-
-    def predict(self, z: Tensor, level: Level) -> tuple[Tensor, Tensor]:
-        """u_hat and eps_hat at a level, each (n, *event): one evaluation of the network."""
-        return self.denoiser(z, level.time, self.context)
-
-    def at_snr(self, half_log_snr: list[float]) -> list[Level]:
-        """Levels at given λ, of the schedule."""
-        times = time_of(self.denoiser.schedule, 2.0 * torch.tensor(half_log_snr, dtype=torch.float64))
-        return levels_at(self.denoiser, times)
-
-
-@torch.no_grad()
-def levels_at(denoiser: Denoiser, times: Tensor) -> list[Level]:
-    """The levels of noise at times (K,), float64."""
-    schedule, times = denoiser.schedule, times.to(denoiser.loc.device)
-    log_alpha, sigma = schedule.log_alpha(times), schedule.sigma(times)
-    columns = (torch.exp(log_alpha), sigma, log_alpha - torch.log(sigma))
-    rows = zip(*(column.expand_as(times).tolist() for column in columns), strict=True)
-    return [Level(t, *row) for t, row in zip(times.to(denoiser.loc.dtype).unbind(), rows, strict=True)]
-
-
 class GridSampler(Sampler):
     """Walks from N(0, I) at t = 1 down a grid of times to the data; subclasses know a step.
 
@@ -96,7 +45,7 @@ class GridSampler(Sampler):
         steps: K.
         times: Where to stop: a grid, or the K + 1 times.
         denoise: End with the denoiser's mean (one evaluation more) instead of the last noisy state over alpha.
-        progress: Called with (steps begun, steps).
+        progress: Called with (steps begun, steps); True: a bar; "auto": a bar on a terminal, for walks over a second.
 
     Raises:
         ArgumentError: There is no step, or the times are not a grid.
@@ -107,13 +56,14 @@ class GridSampler(Sampler):
         steps: int,
         times: Grid | Sequence[float] | Tensor = EqualTimes(),
         denoise: bool = False,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = "auto",
     ) -> None:
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise ArgumentError(
                 program=type(self).__name__, site="steps", got=steps, expected="an integer, at least 1"
             )
-        self.steps, self.times, self.denoise, self.progress = steps, as_grid(times), denoise, progress
+        self.steps, self.times, self.denoise = steps, as_grid(times), denoise
+        self.progress = check_progress(progress, type(self).__name__)
 
     @abstractmethod
     def step(self, walk: Walk, z: Tensor, i: int) -> Tensor:
@@ -133,7 +83,7 @@ class GridSampler(Sampler):
 
         Raises:
             ArgumentError: The program has no denoiser, or the times do not fit it.
-            NonFiniteError: The walk left the finite numbers.
+            NonFiniteError: The walk left the finite numbers; ``partial`` has its states so far.
         """
         return self.push(program, self._noise(program, n), context)
 
@@ -150,12 +100,13 @@ class GridSampler(Sampler):
 
         Raises:
             ArgumentError: The program has no denoiser, or the times do not fit it.
-            NonFiniteError: The walk left the finite numbers.
+            NonFiniteError: The walk left the finite numbers; ``partial`` has its states so far.
         """
-        walk = self._walk(program, z, context)
-        for i in range(self.steps):
-            z = self._told(walk, z, i)
-        return self._end(walk, z)
+        walk, rerun, end = self._walk(program, z, context), Rerun(z.device), z
+        with telling(self.progress, repr(self)) as tell:
+            for end in self.states(walk, z, tell):  # noqa: B007
+                pass
+        return self._end(walk, end, lambda: rerun.partial(self._times(walk), z, self.states(walk, z)))
 
     def trajectory(
         self, program: Program, n: int, context: Tensor | None = None, *, seed: int | None = None
@@ -170,15 +121,35 @@ class GridSampler(Sampler):
 
         Raises:
             ArgumentError: The program has no denoiser, or the times do not fit it.
-            NonFiniteError: The walk left the finite numbers.
+            NonFiniteError: The walk left the finite numbers; ``partial`` has its states so far.
         """
         with evaluating(program), seeded(seed, program.device), torch.no_grad():
-            states = [self._noise(program, n)]
-            walk = self._walk(program, states[0], context)
-            for i in range(self.steps):
-                states.append(self._told(walk, states[-1], i))
-            times = torch.stack([level.time for level in walk.levels])
-            return Trajectory(times, torch.stack(states), self._end(walk, states[-1]))
+            z = self._noise(program, n)
+            walk = self._walk(program, z, context)
+            with telling(self.progress, repr(self)) as tell:
+                states = [z, *self.states(walk, z, tell, keep=True)]
+            times = self._times(walk)
+            draws = self._end(walk, states[-1], lambda: finite_part(times, states))
+            return Trajectory(times, torch.stack(states), draws)
+
+    def states(
+        self, walk: Walk, z: Tensor, tell: Told | None = None, *, keep: bool = False
+    ) -> Iterator[Tensor]:
+        """The states of a walk one after the other; the last of them is its end.
+
+        Args:
+            walk: The walk.
+            z: State at its first level, (n, *event), which is not repeated.
+            tell: Called with (steps begun, steps), or None.
+            keep: All of them, one a step, rather than perhaps the last only.
+        """
+        for i in range(self.steps):
+            if tell is not None:
+                tell(i, self.steps)
+            z = self.step(walk, z, i)
+            yield z
+        if tell is not None:
+            tell(self.steps, self.steps)
 
     def _noise(self, program: Program, n: int) -> Tensor:
         loc = denoiser_of(program).loc
@@ -190,18 +161,17 @@ class GridSampler(Sampler):
         times = self.times.times(self.steps, denoiser.schedule, denoiser.start)
         return Walk(denoiser, c, levels_at(denoiser, times))
 
-    def _told(self, walk: Walk, z: Tensor, i: int) -> Tensor:
-        if self.progress is not None:
-            self.progress(i, self.steps)
-        return self.step(walk, z, i)
+    def _times(self, walk: Walk) -> Tensor:
+        return torch.stack([level.time for level in walk.levels])
 
-    def _end(self, walk: Walk, z: Tensor) -> Tensor:
-        if self.progress is not None:
-            self.progress(self.steps, self.steps)
+    def _end(self, walk: Walk, z: Tensor, partial: Callable[[], PartialTrajectory]) -> Tensor:
         last = walk.levels[-1]
-        u = walk.predict(z, last)[0] if self.denoise else z / last.alpha
+        u = walk.data(z, last) if self.denoise else z / last.alpha
         if not bool(torch.isfinite(u).all()):
             raise NonFiniteError(
-                "the walk diverged", site="x", hint="more steps, or a network that was trained"
+                "the walk diverged",
+                site="x",
+                hint="more steps, or a network that was trained",
+                partial=partial(),
             )
         return walk.denoiser.from_unit(u)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from unigen.errors import ArgumentError
 from unigen.samplers.ddpm import DDPMAncestral
-from unigen.samplers.grid_sampler import GridSampler, Walk
+from unigen.samplers.grid_sampler import GridSampler
+from unigen.samplers.walk import Walk
 
 
 @final
@@ -63,6 +64,6 @@ class PredictorCorrector(GridSampler):
         z, level = self.predictor.step(walk, z, i), walk.levels[i + 1]
         h = 2.0 * (self.snr * level.sigma) ** 2
         for _ in range(self.corrections):
-            z = torch.add(z, walk.predict(z, level)[1], alpha=-h / level.sigma)
-            z = torch.add(z, torch.randn_like(z), alpha=math.sqrt(2.0 * h))
+            z = walk.mix(z, level, 1.0, 0.0, -h / level.sigma)
+            z = z.add_(torch.randn_like(z), alpha=math.sqrt(2.0 * h))
         return z

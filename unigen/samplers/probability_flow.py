@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
-from unigen.dynamics.change_of_variables import carry_data, carry_noise
+from unigen.dynamics.change_of_variables import carry_data, carry_noise, flow_path
 from unigen.dynamics.ode_solver import Adaptive
 from unigen.dynamics.unit_flow import flow_of
-from unigen.errors import NonFiniteError
+from unigen.errors import ArgumentError
 from unigen.program import Program
+from unigen.queries import evaluating, seeded
+from unigen.samplers.grid_sampler import Trajectory
 from unigen.samplers.sampler import Sampler
 
 
@@ -52,9 +55,43 @@ class ProbabilityFlowODE(Sampler):
 
         Raises:
             ArgumentError: The program has no flow.
-            NonFiniteError: The solver diverged.
+            DivergedError: The solver diverged or ran out of evaluations; ``partial`` has the states so far.
         """
         return self.push(program, flow_of(program).draw_base(n), context)
+
+    def trajectory(
+        self,
+        program: Program,
+        n: int,
+        context: Tensor | None = None,
+        *,
+        times: Sequence[float] | Tensor | None = None,
+        seed: int | None = None,
+    ) -> Trajectory:
+        """Return the states on the way, and the draws that they end in.
+
+        Args:
+            program: A program with a flow: a diffusion, a CNF.
+            n: Number of draws.
+            context: Context, (n, C) or (1, C), or None.
+            times: At which to report, from 1 down to the flow's start; 11 equal ones by default. A method of fixed step
+                takes these for its own grid, unless its options say otherwise.
+            seed: Reproduces the trajectory.
+
+        Raises:
+            ArgumentError: The program has no flow, or the times do not fall from 1 to its start.
+            DivergedError: The solver diverged or ran out of evaluations; ``partial`` has the states so far.
+        """
+        flow = flow_of(program)
+        stops = torch.linspace(1.0, flow.start, 11).tolist() if times is None else [float(t) for t in times]
+        if len(stops) < 2 or stops[0] != 1.0 or abs(stops[-1] - flow.start) > 1e-6:
+            raise ArgumentError(
+                program="ProbabilityFlowODE", site="times", got=[round(t, 4) for t in stops[:8]],
+                expected=f"times that fall from 1 to {flow.start:g}",
+            )  # fmt: skip
+        with evaluating(program), seeded(seed, program.device), torch.no_grad():
+            states = flow_path(flow, flow.draw_base(n), context, self._solver(), (*stops[:-1], flow.start))
+            return Trajectory(states.new_tensor(stops), states, flow.leave(states[-1]))
 
     def push(self, program: Program, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Map noise at t = 1 to data, deterministically and differentiably.
@@ -69,10 +106,9 @@ class ProbabilityFlowODE(Sampler):
 
         Raises:
             ArgumentError: The program has no flow.
-            NonFiniteError: The solver diverged.
+            DivergedError: The solver diverged or ran out of evaluations; ``partial`` has the states so far.
         """
-        x = carry_noise(flow_of(program), z, context, self._solver())
-        return _finite(x, program)
+        return carry_noise(flow_of(program), z, context, self._solver())
 
     def pull(self, program: Program, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Map data to noise at t = 1, the inverse of ``push`` up to the tolerance, differentiably.
@@ -87,12 +123,6 @@ class ProbabilityFlowODE(Sampler):
 
         Raises:
             ArgumentError: The program has no flow.
-            NonFiniteError: The solver diverged.
+            DivergedError: The solver diverged or ran out of evaluations; ``partial`` has the states so far.
         """
-        return _finite(carry_data(flow_of(program), x, context, self._solver()), program)
-
-
-def _finite(x: Tensor, program: Program) -> Tensor:
-    if not bool(torch.isfinite(x).all()):
-        raise NonFiniteError("the solver diverged", program=program.name, hint="smaller tolerances")
-    return x
+        return carry_data(flow_of(program), x, context, self._solver())

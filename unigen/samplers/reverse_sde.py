@@ -1,59 +1,73 @@
 """Draws by the reverse SDE: from N(0, I) at t = 1 down to the data.
 
-dz = [f z − ½ (1 + noise²) g² score] dt + noise g dW,      x = loc + scale z_start / alpha_start
+dz = [f z − ½ (1 + noise²) g² score] dt + noise g dW,      x = loc + scale z_start / alpha_start,
+
+with score = −eps_hat / sigma.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import final
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
 
-from unigen.dynamics.denoiser import Denoiser, denoiser_of
 from unigen.dynamics.sde import ForwardSDE
 from unigen.dynamics.sde import ReverseSDE as ReverseDynamics
 from unigen.dynamics.solvers import integrate_sde
-from unigen.errors import ArgumentError, NonFiniteError
-from unigen.program import Program
-from unigen.samplers.grids import EqualTimes, Grid, as_grid
-from unigen.samplers.sampler import Sampler
+from unigen.errors import ArgumentError
+from unigen.samplers.grid_sampler import GridSampler
+from unigen.samplers.grids import EqualTimes, Grid
+from unigen.samplers.progress import Progress, Told
+from unigen.samplers.walk import Walk
+
+_OWN, _TORCHSDE = ("euler", "heun"), ("milstein", "srk")
 
 
-def data_from(denoiser: Denoiser, z: Tensor, denoise: bool, context: Tensor | None, end: Tensor) -> Tensor:
-    """x from z at the last time: z / alpha, or the denoiser's mean, in the data's coordinates.
+class _Rates(NamedTuple):
+    """The SDE at a level: f; ½ (1 + noise²) g² / sigma, which multiplies eps_hat in the drift; noise g."""
 
-    Raises:
-        NonFiniteError: The solver left the finite numbers.
-    """
-    u = denoiser(z, end, context)[0] if denoise else z / denoiser.schedule.alpha(end)
-    if not bool(torch.isfinite(u).all()):
-        raise NonFiniteError(
-            "the solver diverged", site="x", hint="more steps, or a network that was trained"
-        )
-    return denoiser.from_unit(u)
+    drift: float
+    pull: float
+    noise: float
+
+
+class _Table(NamedTuple):
+    """Rates at all levels, and the lengths of the steps between them, which are negative."""
+
+    rates: list[_Rates]
+    lengths: list[float]
 
 
 @final
-class ReverseSDE(Sampler):
+class ReverseSDE(GridSampler):
     """Solve the reverse SDE of a diffusion in steps of equal time, or on any other grid.
 
-    The bias of a draw falls with the number of steps, in proportion to 1/steps for ``euler``.
+    The bias of a draw falls with the number of steps, in proportion to 1/steps for ``euler``. The noise does not depend
+    on the state, where Milstein's method is the Euler–Maruyama method and the Itô and Stratonovich integrals agree;
+    strong orders are 1 for ``euler``, ``heun`` and ``milstein`` and 1.5 for ``srk``.
 
     Args:
-        steps: Number of steps, one network evaluation each (two for ``heun``).
+        steps: Number of steps, one network evaluation each (``heun``: two, ``srk``: four).
         noise: 1 is the reverse SDE, 0 the probability flow; every value has the same marginals for an exact score.
-        method: ``euler`` or ``heun``.
+        method: ``euler`` or ``heun``; by torchsde ``milstein`` or ``srk``.
         denoise: End with the denoiser's mean instead of the last noisy state.
-        progress: Called with (steps begun, steps).
+        progress: Called with (steps begun, steps); True: a bar; "auto": a bar on a terminal, for walks over a second.
         times: Where to stop: a grid, or the steps + 1 times.
 
     Raises:
         ArgumentError: A setting is out of range.
 
     References:
-        Song et al. 2021; Anderson 1982.
+        Song et al. 2021; Anderson 1982; Rößler, Runge–Kutta methods for the strong approximation of
+        solutions of stochastic differential equations, 2010.
+
+    Example:
+        >>> from unigen.models.diffusion import Diffusion
+        >>> Diffusion(features=2, hidden=8, blocks=1).sample(3, sampler=ReverseSDE(5, method="srk")).shape
+        torch.Size([3, 2])
     """
 
     def __init__(
@@ -62,28 +76,71 @@ class ReverseSDE(Sampler):
         noise: float = 1.0,
         method: str = "euler",
         denoise: bool = False,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = "auto",
         times: Grid | Sequence[float] | Tensor = EqualTimes(),
     ) -> None:
-        if steps < 1:
-            raise ArgumentError(program="ReverseSDE", site="steps", got=steps, expected="at least 1")
-        if not noise >= 0.0:
+        super().__init__(steps, times, denoise, progress)
+        if not 0.0 <= noise < math.inf:
             raise ArgumentError(program="ReverseSDE", site="noise", got=noise, expected="a number >= 0")
-        self.steps, self.noise, self.method, self.denoise = steps, float(noise), method, denoise
-        self.progress, self.times = progress, as_grid(times)
+        if method not in _OWN + _TORCHSDE:
+            raise ArgumentError(
+                program="ReverseSDE", site="method", got=method, expected=" | ".join(_OWN + _TORCHSDE)
+            )
+        self.noise, self.method = float(noise), method
 
-    def draw(self, program: Program, n: int, context: Tensor | None = None) -> Tensor:
-        """Return n draws, shape (n, *event_shape).
+    def states(
+        self, walk: Walk, z: Tensor, tell: Told | None = None, *, keep: bool = False
+    ) -> Iterator[Tensor]:
+        """The states of a walk one after the other; the last of them is its end."""
+        if self.method in _OWN:
+            yield from super().states(walk, z, tell, keep=keep)
+            return
+        times, denoiser = torch.stack([level.time for level in walk.levels]), walk.denoiser
+        forward = ForwardSDE(denoiser.schedule).on_grid(times)
+        reverse = ReverseDynamics(forward, lambda t, y: denoiser.score(t, y, walk.context), self.noise)
+        path = integrate_sde(
+            reverse.drift, reverse.diffusion, z, times, self.method, trajectory=keep, progress=tell
+        )
+        yield from path[1:] if keep else (path,)
+
+    def step(self, walk: Walk, z: Tensor, i: int) -> Tensor:
+        """One step of Euler–Maruyama or Heun.
 
         Raises:
-            ArgumentError: The program has no denoiser, or the times do not fit it.
-            NonFiniteError: The solver diverged.
+            ArgumentError: The method is torchsde's, which takes all steps itself.
         """
-        denoiser = denoiser_of(program)
-        z = torch.randn(n, *denoiser.loc.shape, dtype=denoiser.loc.dtype, device=denoiser.loc.device)
-        times = self.times.times(self.steps, denoiser.schedule, denoiser.start).to(z)
-        c = None if context is None else context.expand(n, context.shape[-1])
-        forward = ForwardSDE(denoiser.schedule).on_grid(times)
-        reverse = ReverseDynamics(forward, lambda t, y: denoiser.score(t, y, c), self.noise)
-        z = integrate_sde(reverse.drift, reverse.diffusion, z, times, self.method, progress=self.progress)
-        return data_from(denoiser, z, self.denoise, c, times[-1])
+        if i == 0:
+            walk.memory = self._table(walk)
+        t, s = walk.levels[i], walk.levels[i + 1]
+        at, then, h = walk.memory.rates[i], walk.memory.rates[i + 1], walk.memory.lengths[i]
+        root = math.sqrt(-h)
+        if self.method == "euler":
+            z = walk.mix(z, t, 1.0 + h * at.drift, 0.0, h * at.pull)
+            return z.add_(torch.randn_like(z), alpha=root * at.noise) if at.noise else z
+        moved, fresh = walk.mix(z, t, h * at.drift, 0.0, h * at.pull), torch.randn_like(z)
+        guess = torch.add(z + moved, fresh, alpha=root * at.noise)
+        again = walk.mix(guess, s, h * then.drift, 0.0, h * then.pull)
+        z = torch.add(z, again.add_(moved), alpha=0.5)
+        return z.add_(fresh, alpha=0.5 * root * (at.noise + then.noise))
+
+    @torch.no_grad()
+    def _table(self, walk: Walk) -> _Table:
+        if self.method not in _OWN:
+            raise ArgumentError(
+                "torchsde takes all steps itself", program="ReverseSDE", site="method", got=self.method,
+                expected=" | ".join(_OWN),
+            )  # fmt: skip
+        times = torch.stack([level.time for level in walk.levels]).double()
+        schedule, sigma = walk.denoiser.schedule, times.new_tensor([level.sigma for level in walk.levels])
+        f, g2 = (
+            rate.expand_as(times)
+            for rate in (schedule.drift_coefficient(times), schedule.diffusion_squared(times))
+        )
+        columns = (f, 0.5 * (1.0 + self.noise**2) * g2 / sigma, self.noise * torch.sqrt(g2))
+        if not all(bool(torch.isfinite(column).all()) for column in columns):
+            raise ArgumentError(
+                "the rates of this schedule are infinite at an end", program="ReverseSDE", site="schedule",
+                got=schedule, hint="times= that stop short of it, or ug.DDIM()",
+            )  # fmt: skip
+        rates = [_Rates(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+        return _Table(rates, torch.diff(times).tolist())

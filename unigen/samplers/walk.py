@@ -1,0 +1,114 @@
+"""A walk down a grid of times: the levels of noise on it, and what is asked of the network there.
+
+Notation: z_t = alpha_t u + sigma_t eps in unit coordinates (`unigen.dynamics.denoiser`); u_hat and eps_hat are the
+network's conditional means at (z_t, t). Both are linear in z_t and the network's output y,
+
+    u_hat = a z_t + b y,      eps_hat = c z_t + d y,
+
+so that every combination of z_t, u_hat and eps_hat that a step asks for is one multiplication and one addition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from unigen.dynamics.denoiser import Denoiser
+from unigen.dynamics.time_of_snr import time_of
+
+
+class Reading(NamedTuple):
+    """The numbers a, b, c, d by which u_hat and eps_hat are read off z_t and the network's output."""
+
+    a: float
+    b: float
+    c: float
+    d: float
+
+
+class Level(NamedTuple):
+    """A time and what the schedule says there, computed in float64.
+
+    Args:
+        time: t, (), in the type of the state.
+        alpha: Signal level.
+        sigma: Noise level.
+        half_log_snr: λ = log (alpha / sigma).
+        reading: How the prediction is read, or None where the denoiser is no plain `Denoiser`.
+    """
+
+    time: Tensor
+    alpha: float
+    sigma: float
+    half_log_snr: float
+    reading: Reading | None
+
+
+@dataclass
+class Walk:
+    """One walk of n states: where it stops, what it asks, and what a step leaves for the next.
+
+    Args:
+        denoiser: Predicts u and eps.
+        context: Context, (n, C), or None.
+        levels: K + 1 levels.
+        memory: Of the sampler.
+    """
+
+    denoiser: Denoiser
+    context: Tensor | None
+    levels: list[Level]
+    memory: Any = None
+
+    def data(self, z: Tensor, level: Level) -> Tensor:
+        """u_hat at a level, (n, *event): one evaluation of the network, perhaps its very output."""
+        if level.reading is not None and level.reading[:2] == (0.0, 1.0):
+            return self.denoiser.output(z, level.time, self.context)
+        return self.mix(z, level, 0.0, 1.0, 0.0)
+
+    def mix(self, z: Tensor, level: Level, of_z: float, of_u: float, of_eps: float) -> Tensor:
+        """of_z z + of_u u_hat + of_eps eps_hat at a level, (n, *event): one evaluation of the network."""
+        if level.reading is None:
+            u, eps = self.denoiser(z, level.time, self.context)
+            return torch.add(torch.add(z * of_z, u, alpha=of_u), eps, alpha=of_eps)
+        y, (a, b, c, d) = self.denoiser.output(z, level.time, self.context), level.reading
+        return _combined(z, of_z + of_u * a + of_eps * c, y, of_u * b + of_eps * d)
+
+    def at_snr(self, half_log_snr: list[float]) -> list[Level]:
+        """Levels at given λ, of the schedule."""
+        times = time_of(self.denoiser.schedule, 2.0 * torch.tensor(half_log_snr, dtype=torch.float64))
+        return levels_at(self.denoiser, times)
+
+
+def _combined(z: Tensor, of_z: float, y: Tensor, of_y: float) -> Tensor:
+    """of_z z + of_y y, a tensor of its own that may be added to in place; 0 z is left out."""
+    return y * of_y if of_z == 0.0 else (z * of_z).add_(y, alpha=of_y)
+
+
+@torch.no_grad()
+def levels_at(denoiser: Denoiser, times: Tensor) -> list[Level]:
+    """The levels of noise at times (K,), float64."""
+    schedule, times = denoiser.schedule, times.to(denoiser.loc.device)
+    log_alpha, sigma = schedule.log_alpha(times), schedule.sigma(times)
+    columns = (torch.exp(log_alpha), sigma, log_alpha - torch.log(sigma))
+    rows = zip(*(column.expand_as(times).tolist() for column in columns), strict=True)
+    own, readings = times.to(denoiser.loc.dtype).unbind(), _readings(denoiser, times)
+    return [
+        Level(t, alpha, sigma, half, reading)
+        for t, (alpha, sigma, half), reading in zip(own, rows, readings, strict=True)
+    ]
+
+
+def _readings(denoiser: Denoiser, times: Tensor) -> list[Reading] | list[None]:
+    """What a plain denoiser's prediction makes of z = 1, y = 0 and of z = 0, y = 1 at all times."""
+    if type(denoiser) is not Denoiser:
+        return [None] * times.shape[0]
+    one = times.new_ones(times.shape[0], 1)
+    pairs = [
+        denoiser.prediction.pair(y, z, times, denoiser.schedule) for z, y in ((one, 0 * one), (0 * one, one))
+    ]
+    (a, c), (b, d) = ((part.flatten().tolist() for part in pair) for pair in pairs)
+    return [Reading(*row) for row in zip(a, b, c, d, strict=True)]
