@@ -19,6 +19,8 @@ from unigen.dynamics.schedule import Schedule
 from unigen.dynamics.time_of_snr import bisect
 from unigen.errors import ArgumentError
 
+ROUNDS = 7  # times to within 4e-9 of their quantile; the factor is that of the time itself
+
 
 class TimeDensity(ABC):
     """A density of times on [start, 1]."""
@@ -100,7 +102,7 @@ class UniformLogSNR(TimeDensity):
     def place(self, u: Tensor, schedule: Schedule, start: float) -> tuple[Tensor, Tensor]:
         """λ⁻¹(λ_start − u (λ_start − λ_1)), and (λ_start − λ_1) sigma² / ((1 − start) g²)."""
         first, last = _ends(schedule, start, u)
-        t = bisect(schedule, first + u.double() * (last - first), start)
+        t = bisect(schedule, first + u.double() * (last - first), start, ROUNDS)
         rate = schedule.diffusion_squared(t) / schedule.sigma(t).square()
         return t.to(u.dtype), ((first - last) / ((1.0 - start) * rate)).to(u.dtype)
 
@@ -150,7 +152,7 @@ class LogNormalNoise(TimeDensity):
         low, high = ((-0.5 * end - self.mean) / self.std for end in (first, last))
         below, mass = torch.special.ndtr(low), torch.special.ndtr(high) - torch.special.ndtr(low)
         score = torch.special.ndtri(below + u.double() * mass).clamp(low, high)
-        t = bisect(schedule, -2.0 * (self.mean + self.std * score), start)
+        t = bisect(schedule, -2.0 * (self.mean + self.std * score), start, ROUNDS)
         rate = 0.5 * schedule.diffusion_squared(t) / schedule.sigma(t).square()
         density = torch.exp(-0.5 * score.square()) / (math.sqrt(2.0 * math.pi) * self.std * mass) * rate
         return t.to(u.dtype), (1.0 / ((1.0 - start) * density)).to(u.dtype)

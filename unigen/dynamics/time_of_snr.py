@@ -45,20 +45,21 @@ def time_of(schedule: Schedule, log_snr: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def bisect(schedule: Schedule, log_snr: Tensor, start: float = 0.0) -> Tensor:
+def bisect(schedule: Schedule, log_snr: Tensor, start: float = 0.0, rounds: int = ROUNDS) -> Tensor:
     """Return the times at which a schedule has the given log SNR, without a look at them: it can be traced.
 
     Args:
         schedule: Signal and noise levels.
         log_snr: Values between those at t = 1 and at the start, any shape, float64.
         start: Smallest time.
+        rounds: Each makes the times 16 times as fine.
 
     Returns:
         Times in [start, 1], the shape of log_snr.
     """
     inner = torch.arange(1, PARTS, dtype=torch.float64, device=log_snr.device)
     lower, width = torch.full_like(log_snr, start), 1.0 - start
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         width /= PARTS
         later = schedule.log_snr(lower.unsqueeze(-1) + inner * width) > log_snr.unsqueeze(-1)
         lower = lower + later.sum(-1) * width
