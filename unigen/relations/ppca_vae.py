@@ -10,21 +10,35 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from unigen.distributions.likelihoods import Gaussian
-from unigen.distributions.posteriors import MeanField
-from unigen.distributions.standard import StandardNormal
 from unigen.models.ppca import PPCA
 from unigen.models.vae import FLOOR, VAE, linear_vae
-from unigen.nn.mlp import MLP
+from unigen.plots.style import COLOURS, GREY, figure, style
 from unigen.program import Program
 from unigen.queries import seeded
 from unigen.relations.evidence import Claim, Evidence, statistical
+from unigen.relations.linear_vae import (
+    AFFINE,
+    ONE_SIGMA,
+    STANDARD,
+    affine,
+    as_linear_vae,
+    cosine,
+    elbo,
+    head,
+    rate,
+    scale,
+    weight,
+)  # fmt: skip
 from unigen.relations.relation import Relation
 from unigen.traces import log_weights
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ROUNDING = 1e-9  # of float64 sums of some hundred terms of order one
 
@@ -52,11 +66,7 @@ class PPCALinearVAE(Relation):
     statement = "at the ELBO's optimum a linear VAE is PPCA, and the bound is tight"
     latex = r"\max_{W,\mu,\sigma,A,a,s} \mathrm{ELBO} = \max_{W,\mu,\sigma} \log p(x)"
     source = "Tipping & Bishop 1999; Lucas et al. 2019"
-    assumptions = (
-        "encoder and decoder are affine",
-        "the prior is N(0, I)",
-        "the likelihood is Gaussian with one σ for all features",
-    )
+    assumptions = (AFFINE, STANDARD, ONE_SIGMA)
 
     def check(
         self, *, eigenvalues: tuple[float, ...] = (4.0, 2.0, 1.0, 0.5, 0.5), latents: int = 2, seed: int = 0
@@ -100,6 +110,33 @@ class PPCALinearVAE(Relation):
             posterior_variances=[round(v, 6) for v in posterior.tolist()],
         )
 
+    def figure(
+        self, *, eigenvalues: tuple[float, ...] = (4.0, 2.0, 1.0, 0.5, 0.5), latents: int = 2
+    ) -> Figure:
+        """Draw likelihood and bound as the encoder leaves the exact posterior, and as the noise leaves its best."""
+        spectrum = torch.tensor(eigenvalues, dtype=torch.float64)
+        x, ppca = axis_points(spectrum), PPCA(len(eigenvalues), latents).double()
+        ppca.solve(x)
+        best, variances = ppca.variance.item(), torch.linspace(0.3, 2.0, 60, dtype=torch.float64)
+        likelihood, bound = [], []
+        for v in variances:
+            vae = self.to_vae(ppca)
+            with torch.no_grad():
+                head(vae).set_sigma((v * best).sqrt())
+                ppca.log_variance.copy_((v * best).log().reshape(1))
+                bound.append(self.elbo(vae, x).mean().item())
+                likelihood.append(ppca.log_prob(x).value.mean().item())
+                ppca.log_variance.fill_(math.log(best))
+        with style():
+            fig = figure(5.4, 3.2)
+            axes = fig.subplots()
+            axes.plot(variances * best, likelihood, color=COLOURS[0], label="log p(x) of PPCA with this σ²")
+            axes.plot(variances * best, bound, color=COLOURS[1], label="ELBO, encoder of the best σ²")
+            axes.axvline(best, color=GREY, linewidth=0.9, linestyle=":")
+            axes.set(xlabel="σ²", ylabel="nats", title="the bound touches at the optimum, and only there")
+            axes.legend()
+        return fig
+
     def check_programs(self, a: Program, b: Program, data: Tensor) -> Evidence:
         """Measure a linear VAE against PPCA on data; both are expected to be fitted to data of that distribution.
 
@@ -108,7 +145,7 @@ class PPCALinearVAE(Relation):
         Raises:
             UnsupportedQueryError: The VAE is not linear.
         """
-        ppca, vae = _as_ppca(a), self._linear(b)
+        ppca, vae = _as_ppca(a), as_linear_vae(self, b)
         x, _ = ppca.check_batch(data)
         with torch.no_grad():
             bound, own = self.elbo(vae, x.to(vae.dtype)), self.to_ppca(vae).log_prob(x).value
@@ -123,8 +160,8 @@ class PPCALinearVAE(Relation):
                 "largest ELBO − log p of the VAE itself, by example", largest, 0.0, rounding * d, sense="≤"
             ),
             statistical("ELBO of the VAE = log-likelihood of PPCA", mean, right, stderr, bias=bias),
-            sigma_squared=f"PPCA {ppca.variance.item():.6g}, VAE {_scale(vae).square().item():.6g}",
-            smallest_cosine_between_subspaces=_cosine(ppca.weight, _weight(vae)),
+            sigma_squared=f"PPCA {ppca.variance.item():.6g}, VAE {scale(vae).square().item():.6g}",
+            smallest_cosine_between_subspaces=cosine(ppca.weight, weight(vae)),
         )
 
     def convert(self, program: Program, *, to: str) -> Program:
@@ -136,7 +173,7 @@ class PPCALinearVAE(Relation):
             UnsupportedQueryError: The VAE is not linear, or PPCA's σ is below the floor of the VAE's likelihood.
         """
         if to == "PPCA":
-            return self.to_ppca(self._linear(program))
+            return self.to_ppca(as_linear_vae(self, program))
         if to == "VAE":
             return self.to_vae(_as_ppca(program))
         return super().convert(program, to=to)
@@ -144,7 +181,7 @@ class PPCALinearVAE(Relation):
     def to_ppca(self, vae: VAE) -> PPCA:
         """Return the PPCA with the decoder of a linear VAE."""
         ppca = PPCA(vae.event_shape[0], vae.latents).to(vae.device, vae.dtype)
-        ppca.write(_weight(vae), _affine(vae.decoder).bias, _scale(vae).square())
+        ppca.write(weight(vae), affine(vae.decoder).bias, scale(vae).square())
         ppca.fitted = vae.fitted
         return ppca
 
@@ -155,14 +192,14 @@ class PPCALinearVAE(Relation):
         left, singular, _ = torch.linalg.svd(ppca.weight, full_matrices=False)
         total = singular.square() + ppca.variance
         sigma, posterior = ppca.variance.sqrt(), (ppca.variance / total).sqrt()
-        if sigma.item() <= 1.01 * _head(vae).floor or posterior.min().item() <= 2 * FLOOR:
+        if sigma.item() <= 1.01 * head(vae).floor or posterior.min().item() <= 2 * FLOOR:
             raise self.refuse("σ above the floor of the VAE's scales", ppca, hint="data on a larger scale")
-        weight, gain = left * singular, left.mT * (singular / total)[:, None]
+        columns, gain = left * singular, left.mT * (singular / total)[:, None]
         above = (posterior - FLOOR).double()
         raw = above + torch.log(-torch.expm1(-above))  # the inverse of softplus
-        decoder, encoder = _affine(vae.decoder), _affine(vae.encoder)
-        _head(vae).set_sigma(sigma)
-        decoder.weight.copy_(weight)
+        decoder, encoder = affine(vae.decoder), affine(vae.encoder)
+        head(vae).set_sigma(sigma)
+        decoder.weight.copy_(columns)
         decoder.bias.copy_(ppca.mean)
         encoder.weight.copy_(torch.cat([gain, torch.zeros_like(gain)]))
         encoder.bias.copy_(torch.cat([-gain @ ppca.mean, raw.to(gain)]))
@@ -171,59 +208,14 @@ class PPCALinearVAE(Relation):
 
     def rate(self, vae: VAE, x: Tensor) -> Tensor:
         """Return KL(q(z | x) ‖ N(0, I)), shape (N,), in nats."""
-        q = vae.posterior(x)
-        return 0.5 * (q.mean.square() + q.variance - 1 - q.variance.log()).sum(-1)
+        return rate(vae, x)
 
     def elbo(self, vae: VAE, x: Tensor) -> Tensor:
         """Return the ELBO of a linear VAE in closed form, shape (N,), in nats."""
-        q, w, variance = vae.posterior(x), _weight(vae), _scale(vae).square()
-        residual = x - q.mean @ w.mT - _affine(vae.decoder).bias
-        spread = (q.variance * w.square().sum(0)).sum(-1)
-        normaliser = 0.5 * x.shape[1] * (2 * math.pi * variance).log()
-        return -normaliser - (residual.square().sum(-1) + spread) / (2 * variance) - self.rate(vae, x)
-
-    def _linear(self, program: Program) -> VAE:
-        if not isinstance(program, VAE) or program.context_features:
-            raise self.refuse("an unconditional VAE", program)
-        for network in (program.encoder, program.decoder):
-            if not isinstance(network, MLP) or len(network.layers) != 1:
-                raise self.refuse(self.assumptions[0], program, hint="linear_vae(features, latents)")
-        if not isinstance(program.head, MeanField):
-            raise self.refuse("a mean-field posterior", program, hint="posterior=MeanField()")
-        if not isinstance(program.prior, StandardNormal):
-            raise self.refuse(self.assumptions[1], program, hint="linear_vae(features, latents)")
-        head = program.likelihood
-        if not isinstance(head, Gaussian) or head.mode in ("network", "per_feature"):
-            raise self.refuse(self.assumptions[2], program, hint="likelihood=Gaussian('learned')")
-        return program
+        return elbo(vae, x)
 
 
 def _as_ppca(program: Program) -> PPCA:
     if not isinstance(program, PPCA):
         raise PPCALinearVAE().refuse("a PPCA as its first program", program)
     return program
-
-
-def _affine(network: nn.Module) -> nn.Linear:
-    assert isinstance(network, MLP)
-    layer = network.layers[-1]
-    assert isinstance(layer, nn.Linear)
-    return layer
-
-
-def _weight(vae: VAE) -> Tensor:
-    return _affine(vae.decoder).weight
-
-
-def _head(vae: VAE) -> Gaussian:
-    assert isinstance(vae.likelihood, Gaussian)
-    return vae.likelihood
-
-
-def _scale(vae: VAE) -> Tensor:
-    return _head(vae).sigma.to(vae.dtype)
-
-
-def _cosine(a: Tensor, b: Tensor) -> float:
-    one, two = (torch.linalg.qr(w.detach().double()).Q for w in (a, b))
-    return torch.linalg.svdvals(one.mT @ two).min().item()
