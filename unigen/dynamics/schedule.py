@@ -69,6 +69,10 @@ class Schedule(ABC):
         sigma = self.sigma(t)
         return 0.5 * self.diffusion_squared(t) / sigma + self.drift_coefficient(t) * sigma
 
+    def time_at(self, log_snr: Tensor) -> Tensor | None:
+        """The inverse of ``log_snr`` where it has a closed form, else None; `time_of_snr` inverts any schedule."""
+        return None
+
     def check(self, t: Time) -> Tensor:
         """Refuse times outside [0, 1].
 
@@ -176,6 +180,12 @@ class VPLinear(VariancePreserving):
         t = as_time(t)
         return t * (t * (0.5 * (self.beta_max - self.beta_min)) + self.beta_min)
 
+    def time_at(self, log_snr: Tensor) -> Tensor:
+        """The root of B(t) = log(1 + 1 / SNR)."""
+        wanted = torch.nn.functional.softplus(-log_snr, threshold=50.0)
+        root = torch.sqrt(self.beta_min**2 + 2.0 * (self.beta_max - self.beta_min) * wanted)
+        return 2.0 * wanted / (self.beta_min + root)
+
     def __repr__(self) -> str:
         """The call that builds it."""
         return f"VPLinear(beta_min={self.beta_min:g}, beta_max={self.beta_max:g})"
@@ -233,6 +243,10 @@ class VPCosine(VariancePreserving):
         small = -torch.log1p(-(torch.sin(angle.clamp(max=0.25 * math.pi)) ** 2))
         return torch.where(angle < 0.25 * math.pi, small, -2.0 * torch.log(torch.sin(complement)))
 
+    def time_at(self, log_snr: Tensor) -> Tensor:
+        """From θ = atan SNR^(−½)."""
+        return (torch.atan(torch.exp(-0.5 * log_snr)) - self._start) / self._speed
+
     def __repr__(self) -> str:
         """The call that builds it."""
         return f"VPCosine(snr_max={self.snr_max:g}, snr_min={self.snr_min:g})"
@@ -266,6 +280,10 @@ class LogLinearSNR(VariancePreserving):
     def integrated_rate(self, t: Time) -> Tensor:
         """B(t) = softplus(−log SNR)."""
         return -torch.nn.functional.logsigmoid(self._start - as_time(t) * self._fall)
+
+    def time_at(self, log_snr: Tensor) -> Tensor:
+        """(log snr_max − log SNR) / (log snr_max − log snr_min)."""
+        return (self._start - log_snr) / self._fall
 
     def __repr__(self) -> str:
         """The call that builds it."""

@@ -15,7 +15,7 @@ ROUNDS, PARTS = 14, 16  # 16^14 parts of the unit interval: past the resolution 
 def time_of(schedule: Schedule, log_snr: Tensor) -> Tensor:
     """Return the times at which a schedule has the given log SNR.
 
-    t = log_snr⁻¹(value), by 16-fold bisection, since the log SNR falls strictly.
+    t = log_snr⁻¹(value), in closed form, or by 16-fold bisection since the log SNR falls strictly.
 
     Args:
         schedule: Signal and noise levels.
@@ -40,6 +40,9 @@ def time_of(schedule: Schedule, log_snr: Tensor) -> Tensor:
             "the schedule never has this log SNR", program=type(schedule).__name__, site="log_snr",
             got=f"[{float(value.min()):g}, {float(value.max()):g}]", expected=f"[{low:g}, {high:g}]",
         )  # fmt: skip
+    known = schedule.time_at(value)
+    if known is not None:
+        return known.clamp(0.0, 1.0).to(log_snr.dtype)
     value, rows = torch.unique(value, return_inverse=True)  # a batch often stands at one time
     return bisect(schedule, value)[rows].to(log_snr.dtype)
 

@@ -21,7 +21,7 @@ from unigen.samplers.grids import EqualTimes, Grid, as_grid
 from unigen.samplers.progress import Progress, Told, check_progress, telling
 from unigen.samplers.rerun import Rerun
 from unigen.samplers.sampler import Sampler
-from unigen.samplers.walk import Walk, levels_at
+from unigen.samplers.walk import Walk
 
 
 class Trajectory(NamedTuple):
@@ -103,7 +103,7 @@ class GridSampler(Sampler):
             NonFiniteError: The walk left the finite numbers; ``partial`` has its states so far.
         """
         walk, rerun, end = self._walk(program, z, context), Rerun(z.device), z
-        with telling(self.progress, repr(self)) as tell:
+        with telling(self.progress, type(self).__name__) as tell:
             for end in self.states(walk, z, tell):  # noqa: B007
                 pass
         return self._end(walk, end, lambda: rerun.partial(self._times(walk), z, self.states(walk, z)))
@@ -126,7 +126,7 @@ class GridSampler(Sampler):
         with evaluating(program), seeded(seed, program.device), torch.no_grad():
             z = self._noise(program, n)
             walk = self._walk(program, z, context)
-            with telling(self.progress, repr(self)) as tell:
+            with telling(self.progress, type(self).__name__) as tell:
                 states = [z, *self.states(walk, z, tell, keep=True)]
             times = self._times(walk)
             draws = self._end(walk, states[-1], lambda: finite_part(times, states))
@@ -159,7 +159,7 @@ class GridSampler(Sampler):
         denoiser = denoiser_of(program)
         c = None if context is None else context.expand(z.shape[0], context.shape[-1])
         times = self.times.times(self.steps, denoiser.schedule, denoiser.start)
-        return Walk(denoiser, c, levels_at(denoiser, times))
+        return Walk(denoiser, c, times, z.shape[0])
 
     def _times(self, walk: Walk) -> Tensor:
         return torch.stack([level.time for level in walk.levels])

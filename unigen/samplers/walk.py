@@ -10,7 +10,7 @@ so that every combination of z_t, u_hat and eps_hat that a step asks for is one 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -34,6 +34,7 @@ class Level(NamedTuple):
 
     Args:
         time: t, (), in the type of the state.
+        rows: The same for every row, (n,), as networks take it.
         alpha: Signal level.
         sigma: Noise level.
         half_log_snr: λ = log (alpha / sigma).
@@ -41,74 +42,82 @@ class Level(NamedTuple):
     """
 
     time: Tensor
+    rows: Tensor
     alpha: float
     sigma: float
     half_log_snr: float
     reading: Reading | None
 
 
-@dataclass
 class Walk:
     """One walk of n states: where it stops, what it asks, and what a step leaves for the next.
 
     Args:
         denoiser: Predicts u and eps.
         context: Context, (n, C), or None.
+        times: Where it stops, (K + 1,), float64.
+        n: Number of states.
+
+    Attributes:
         levels: K + 1 levels.
         memory: Of the sampler.
     """
 
-    denoiser: Denoiser
-    context: Tensor | None
-    levels: list[Level]
-    memory: Any = None
+    def __init__(self, denoiser: Denoiser, context: Tensor | None, times: Tensor, n: int) -> None:
+        self.denoiser, self.context, self.n = denoiser, context, n
+        self.levels = levels_at(denoiser, times, n)
+        self.memory: Any = None
+        self._ask: Callable[..., Tensor] = denoiser.output  # which checks shapes: once is enough
 
     def data(self, z: Tensor, level: Level) -> Tensor:
         """u_hat at a level, (n, *event): one evaluation of the network, perhaps its very output."""
         if level.reading is not None and level.reading[:2] == (0.0, 1.0):
-            return self.denoiser.output(z, level.time, self.context)
+            return self._output(z, level)
         return self.mix(z, level, 0.0, 1.0, 0.0)
 
     def mix(self, z: Tensor, level: Level, of_z: float, of_u: float, of_eps: float) -> Tensor:
-        """of_z z + of_u u_hat + of_eps eps_hat at a level, (n, *event): one evaluation of the network."""
+        """of_z z + of_u u_hat + of_eps eps_hat at a level, (n, *event): one evaluation of the network.
+
+        The result is a tensor of its own, which may be added to in place.
+        """
         if level.reading is None:
             u, eps = self.denoiser(z, level.time, self.context)
-            return torch.add(torch.add(z * of_z, u, alpha=of_u), eps, alpha=of_eps)
-        y, (a, b, c, d) = self.denoiser.output(z, level.time, self.context), level.reading
-        return _combined(z, of_z + of_u * a + of_eps * c, y, of_u * b + of_eps * d)
+            return (z * of_z).add_(u, alpha=of_u).add_(eps, alpha=of_eps)
+        y, (a, b, c, d) = self._output(z, level), level.reading
+        of_z += of_u * a + of_eps * c
+        of_y = of_u * b + of_eps * d
+        return y * of_y if of_z == 0.0 else (z * of_z).add_(y, alpha=of_y)
 
     def at_snr(self, half_log_snr: list[float]) -> list[Level]:
         """Levels at given λ, of the schedule."""
         times = time_of(self.denoiser.schedule, 2.0 * torch.tensor(half_log_snr, dtype=torch.float64))
-        return levels_at(self.denoiser, times)
+        return levels_at(self.denoiser, times, self.n)
 
-
-def _combined(z: Tensor, of_z: float, y: Tensor, of_y: float) -> Tensor:
-    """of_z z + of_y y, a tensor of its own that may be added to in place; 0 z is left out."""
-    return y * of_y if of_z == 0.0 else (z * of_z).add_(y, alpha=of_y)
+    def _output(self, z: Tensor, level: Level) -> Tensor:
+        y = self._ask(z, level.rows) if self.context is None else self._ask(z, level.rows, self.context)
+        self._ask = self.denoiser.network
+        return y
 
 
 @torch.no_grad()
-def levels_at(denoiser: Denoiser, times: Tensor) -> list[Level]:
-    """The levels of noise at times (K,), float64."""
+def levels_at(denoiser: Denoiser, times: Tensor, n: int = 1) -> list[Level]:
+    """The levels of noise at times (K,), float64, for n states."""
     schedule, times = denoiser.schedule, times.to(denoiser.loc.device)
     log_alpha, sigma = schedule.log_alpha(times), schedule.sigma(times)
     columns = (torch.exp(log_alpha), sigma, log_alpha - torch.log(sigma))
-    rows = zip(*(column.expand_as(times).tolist() for column in columns), strict=True)
-    own, readings = times.to(denoiser.loc.dtype).unbind(), _readings(denoiser, times)
-    return [
-        Level(t, alpha, sigma, half, reading)
-        for t, (alpha, sigma, half), reading in zip(own, rows, readings, strict=True)
-    ]
+    numbers = (column.expand_as(times).tolist() for column in columns)
+    own = times.to(denoiser.loc.dtype)
+    rows, readings = own.unsqueeze(1).expand(-1, n).unbind(), _readings(denoiser, times)
+    return [Level(*level) for level in zip(own.unbind(), rows, *numbers, readings, strict=True)]
 
 
 def _readings(denoiser: Denoiser, times: Tensor) -> list[Reading] | list[None]:
     """What a plain denoiser's prediction makes of z = 1, y = 0 and of z = 0, y = 1 at all times."""
     if type(denoiser) is not Denoiser:
         return [None] * times.shape[0]
-    one = times.new_ones(times.shape[0], 1)
-    pairs = [
-        denoiser.prediction.pair(y, z, times, denoiser.schedule) for z, y in ((one, 0 * one), (0 * one, one))
-    ]
-    (a, c), (b, d) = ((part.flatten().tolist() for part in pair) for pair in pairs)
-    return [Reading(*row) for row in zip(a, b, c, d, strict=True)]
+    z, y = (
+        times.new_tensor([1.0, 0.0]).expand(times.shape[0], 2),
+        times.new_tensor([0.0, 1.0]).expand(times.shape[0], 2),
+    )
+    u, eps = denoiser.prediction.pair(y, z, times, denoiser.schedule)
+    return [Reading(*row) for row in torch.cat([u, eps], 1).tolist()]
