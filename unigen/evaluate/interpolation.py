@@ -7,7 +7,7 @@ from torch import Tensor
 
 from unigen.errors import ArgumentError, ShapeError
 from unigen.program import Program
-from unigen.queries import evaluating
+from unigen.samplers.noise_space import ODE, from_noise, to_noise
 from unigen.samplers.probability_flow import ProbabilityFlowODE
 
 
@@ -52,7 +52,7 @@ def interpolate(
     steps: int = 9,
     context: object = None,
     *,
-    ode: ProbabilityFlowODE = ProbabilityFlowODE(1e-5, 1e-5),
+    ode: ProbabilityFlowODE = ODE,
 ) -> Tensor:
     """Return data between pairs of data, along the arc between their noises.
 
@@ -89,8 +89,7 @@ def interpolate(
     second, _ = program.check_batch(b, context)
     if first.shape != second.shape:
         raise ShapeError(program=program.name, site="b", got=tuple(second.shape), expected=tuple(first.shape))
-    with evaluating(program):
-        noises = (ode.pull(program, first, c), ode.pull(program, second, c))
-        path = slerp(*noises, torch.linspace(0.0, 1.0, steps, dtype=first.dtype, device=first.device))
-        rows = None if c is None else c.expand(first.shape[0], -1).repeat(steps, 1)
-        return ode.push(program, path.flatten(0, 1), rows).reshape(path.shape)
+    fractions = torch.linspace(0.0, 1.0, steps, dtype=first.dtype, device=first.device)
+    path = slerp(to_noise(program, first, context, ode), to_noise(program, second, context, ode), fractions)
+    rows = None if c is None else c.expand(first.shape[0], -1).repeat(steps, 1)
+    return from_noise(program, path.flatten(0, 1), rows, ode).reshape(path.shape)

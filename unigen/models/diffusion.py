@@ -29,6 +29,7 @@ from unigen.objectives.denoising import DenoisingScoreMatching
 from unigen.objectives.objective import Objective
 from unigen.program import Program
 from unigen.recipe import Cosine, Recipe
+from unigen.samplers.noise_space import from_noise, to_noise
 from unigen.samplers.reverse_sde import ReverseSDE
 from unigen.samplers.sampler import Sampler
 
@@ -135,3 +136,11 @@ class Diffusion(Program):
     def surrogate(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return an unbiased estimate of the bound on log p(x | c) from one time an example, (N,), in nats."""
         return self.bound(x, LowDiscrepancyTimes().draw(x), torch.randn_like(x), context)
+
+    def to_noise(self, x: object, context: object = None) -> Tensor:
+        """Return z_1 of data by the probability-flow ODE, shape (N, *event)."""
+        return to_noise(self, x, context)
+
+    def from_noise(self, z: object, context: object = None) -> Tensor:
+        """Return x of noise z_1, shape (N, *event), the inverse of ``to_noise`` up to the tolerance."""
+        return from_noise(self, z, context)
