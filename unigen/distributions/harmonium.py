@@ -19,7 +19,7 @@ from torch.nn.functional import softplus
 from unigen.distributions.finite_states import FiniteStates
 from unigen.distributions.pairwise_spins import PairwiseSpins
 from unigen.distributions.visible_units import BernoulliUnits, VisibleUnits
-from unigen.errors import UnsupportedQueryError
+from unigen.errors import ArgumentError, UnsupportedQueryError
 
 INITIAL = 0.01  # standard deviation of the first weights
 
@@ -31,12 +31,17 @@ class Harmonium(nn.Module):
         visible: The visible units.
         hidden: H.
 
+    Raises:
+        ArgumentError: H < 1.
+
     References:
         Smolensky 1986; Hinton 2002; Welling, Rosen-Zvi & Hinton, Exponential family harmoniums, 2005.
     """
 
     def __init__(self, visible: VisibleUnits, hidden: int) -> None:
         super().__init__()
+        if isinstance(hidden, bool) or not isinstance(hidden, int) or hidden < 1:
+            raise ArgumentError(program="RBM", site="hidden", got=hidden, expected="a positive integer")
         self.visible = visible
         self.weight = nn.Parameter(INITIAL * torch.randn(visible.features, hidden))
         self.bias = nn.Parameter(torch.zeros(hidden))

@@ -3,8 +3,8 @@
     p(x, h) ∝ exp(x·Wh + b·x + c·h),    x ∈ {0, 1}^D, h ∈ {0, 1}^H
     p(h_j = 1 | x) = σ(c_j + (Wᵀx)_j),    p(x_i = 1 | h) = σ(b_i + (Wh)_i)
 
-or, with ``visible=GaussianUnits(D)``, x real: p(x | h) = N(b + σ W(h − ½), σ²). Notation: x (N, D), h (N, H), W (D, H).
-The weights are held in centred coordinates, (x − μ)ᵀ W (h − ½); ``joint.standard()`` gives W, b, c of the form above.
+or, with ``visible=GaussianUnits(D)``, x real: p(x | h) = N(b + σ W(h − ½), σ²). Notation: x (N, D), h (N, H), W (D, H),
+held in centred coordinates, (x − μ)ᵀ W (h − ½); ``joint.standard()`` gives W, b, c of the form above.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from unigen.checks import check_data
 from unigen.densities.density import Density
 from unigen.densities.unnormalised import Unnormalised
 from unigen.distributions.energy import EnergyDistribution
@@ -26,7 +27,7 @@ from unigen.distributions.pairwise_spins import PairwiseSpins
 from unigen.distributions.visible_units import BernoulliUnits, VisibleUnits
 from unigen.errors import ArgumentError
 from unigen.nn.replay import ReplayBuffer
-from unigen.objectives.gibbs_contrast import GibbsContrastiveDivergence, negatives
+from unigen.objectives.gibbs_contrast import GibbsContrastiveDivergence, PersistentChains
 from unigen.objectives.objective import Objective
 from unigen.program import Program
 from unigen.recipe import Cosine, Recipe
@@ -34,7 +35,7 @@ from unigen.samplers.gibbs import Gibbs
 from unigen.samplers.sampler import Sampler
 
 
-class RBM(Program):
+class RBM(PersistentChains, Program):
     """p(x, h) ∝ exp(x·Wh + b·x + c·h): both conditionals are exact and independent, the normaliser is not known.
 
     ``posterior`` is the exact p(h | x); ``log_prob`` is minus the free energy, log Σ_h exp(…), kind unnormalised.
@@ -64,9 +65,7 @@ class RBM(Program):
         (torch.Size([2, 4]), torch.Size([2, 3]))
     """
 
-    recipe: ClassVar[Recipe] = Recipe(
-        steps=10_000, batch_size=100, lr=2e-3, schedule=Cosine(warmup=100, final=0.01)
-    )
+    recipe: ClassVar[Recipe] = Recipe(lr=2e-3, batch_size=100, schedule=Cosine(warmup=100, final=0.01))
 
     def __init__(
         self,
@@ -79,13 +78,10 @@ class RBM(Program):
         sampler: Sampler = Gibbs(steps=500),
         density: Density = Unnormalised(),
     ) -> None:
-        if isinstance(hidden, bool) or not isinstance(hidden, int) or hidden < 1:
-            raise ArgumentError(program="RBM", site="hidden", got=hidden, expected="a positive integer")
         units = BernoulliUnits(features) if visible is None else visible
         if units.features != features:
-            raise ArgumentError(
-                program="RBM", site="visible", got=f"units of {units.features} features", expected=features
-            )
+            got = f"units of {units.features} features"
+            raise ArgumentError(program="RBM", site="visible", got=got, expected=features)
         super().__init__((features,), objective=objective, sampler=sampler, density=density)
         self.joint = Harmonium(units, hidden)
         self.chains = ReplayBuffer(chains, (features,))
@@ -96,20 +92,18 @@ class RBM(Program):
         """Return the free energy −log Σ_h exp(…) in nats, shape (…) for x (…, D)."""
         return -self.joint.log_mass(x)
 
+    def _energy_of_hidden(self, h: Tensor) -> Tensor:
+        return -self.joint.log_mass_of_hidden(h)
+
     def model(self, x: Tensor | None = None, n: int = 1) -> Tensor:
         """Declare h ~ p(h), unnormalised, and x ~ p(x | h)."""
 
         def draw(shape: torch.Size) -> Tensor:
-            drawn = self.draw(shape.numel())
-            return self.joint.draw_hidden(drawn).reshape(*shape, self.hidden)
+            return self.joint.draw_hidden(self.draw(shape.numel())).reshape(*shape, self.hidden)
 
         with self.plate(x, n):
             p = EnergyDistribution(
-                lambda h: -self.joint.log_mass_of_hidden(h),
-                (self.hidden,),
-                draw,
-                support=constraints.boolean,
-                name="RBM",
+                self._energy_of_hidden, (self.hidden,), draw, support=constraints.boolean, name="RBM"
             )
             h = pyro.sample("h", p)
             return pyro.sample("x", self.joint.visible.conditional(self.joint.sent(h)).to_event(1), obs=x)
@@ -119,20 +113,16 @@ class RBM(Program):
         with self.plate(x):
             return pyro.sample("h", dist.Bernoulli(logits=self.joint.logits(x)).to_event(1))
 
+    def decode(self, z: Tensor, context: object = None) -> Tensor:
+        """Return E[x | h], shape (N, D), of h (N, H) or of means of h in [0, 1], as ``encode`` returns them."""
+        h = check_data(z, torch.Size((self.hidden,)), constraints.unit_interval, self.dtype, "RBM", "h")
+        with torch.no_grad():
+            return self.joint.visible.conditional(self.joint.sent(h.to(self.device))).mean
+
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
         """Take centre, biases and the starts of the chains from data."""
         self.joint.visible.initialise(x)
-        rows = torch.randint(x.shape[0], (self.chains.x.shape[0],), device=x.device)
-        self.chains.take(x[rows])
-
-    def surrogate(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return −E(x) + mean E(y), shape (N,), y the persistent chains, moved on by a sweep when training."""
-        y = negatives(self, x, 1, persistent=True, training=self.training)
-        return -self.potential(x) + self.potential(y).mean()
-
-    def start(self, n: int, context: Tensor | None = None) -> Tensor:
-        """Return n of the persistent chains' states, shape (n, D): where draws start."""
-        return self.chains.pick(n)
+        self.chains.take(x[torch.randint(x.shape[0], self.chains.x.shape[:1], device=x.device)])
 
     def sweep(self, x: Tensor) -> Tensor:
         """Return x after one sweep of block Gibbs: h given x, then x given h."""

@@ -10,7 +10,7 @@ The loss mean log p*(y) − mean log p*(x) has this gradient; its value is no li
 
 from __future__ import annotations
 
-from typing import Protocol, final, runtime_checkable
+from typing import Any, Protocol, final, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -45,6 +45,21 @@ def negatives(program: HasBlocks, x: Tensor, steps: int, persistent: bool, train
         if persistent and training:
             program.chains.put(y)
     return y
+
+
+class PersistentChains:
+    """What programs with persistent Gibbs chains share: a stand-in for log p(x) to train by, and starts for draws."""
+
+    chains: ReplayBuffer
+
+    def surrogate(self: Any, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return −E(x) + mean E(y), shape (N,), y the persistent chains, moved on by a sweep when training."""
+        y = negatives(self, x, 1, persistent=True, training=self.training)
+        return -self.potential(x) + self.potential(y).mean()
+
+    def start(self, n: int, context: Tensor | None = None) -> Tensor:
+        """Return n of the persistent chains' states, shape (n, D): where draws start."""
+        return self.chains.pick(n)
 
 
 class GibbsLoss(ProgramLoss):

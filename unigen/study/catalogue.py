@@ -128,6 +128,7 @@ def entries() -> list[Entry]:
         Entry("GAN", lambda d: ug.GAN(d), 60, {"steps": 6000}, 400, note="an implicit model: no density"),
         Entry("WGAN-GP", lambda d: ug.WGAN(d), 110, {"steps": 4000}, 100, note="an implicit model: no density"),
         Entry("Energy model", lambda d: ug.EnergyModel(d), 90, {}, 100, note="known up to log Z"),
+        Entry("RBM", lambda d: ug.RBM(d, 128, visible=ug.GaussianUnits(d)), 60, {}, 300, note="known up to log Z"),
         Entry("Diffusion", lambda d: ug.Diffusion(d), 100, {}, 400, quick_rows=50,
               note="probability-flow ODE with exact divergence"),
         Entry("Flow matching", lambda d: ug.FlowMatching(d), 100, {}, 400, quick_rows=50,
