@@ -83,7 +83,7 @@ def operator(observation: GaussianObservation) -> tuple[Tensor, Tensor]:
 
 
 class MixturePosterior:
-    """p(x | y) and p(y) for x from a mixture of N(centre_k, std_k² I) and y = A x + noise ξ, by the normal equations."""
+    """p(x | y) and p(y) for x from a mixture of N(centre_k, std_k² I) and y = A x + noise ξ."""
 
     def __init__(
         self, weights: Tensor, centres: Tensor, stds: Tensor, observation: GaussianObservation
