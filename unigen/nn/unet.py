@@ -44,8 +44,9 @@ class UNet(nn.Module):
     """UNet from images to images, given a time and a context, zero at initialisation.
 
     A learned map of position is added to the first features: programs subtract the mean of every pixel, which a
-    convolution alone could not undo. Parameters, with B blocks and E the length of the embedding: about
-    Σ_k B (45 F_k² + 4 E F_k), and 18 F² + 2 E F of the middle; ``channels=(32, 64, 64)`` has 0.78 million.
+    convolution alone could not undo. Parameters, with B blocks a scale and an embedding of length E = 4 F_0, up to
+    biases, stem and position: Σ_k B (47 F_k² + 4 E F_k) + 18 F² + 2 E F for the middle, 8 F_k F_{k+1} between scales,
+    4 F² an attention; ``channels=(32, 64, 64)`` on 28 × 28 has 0.76 million.
 
     Args:
         shape: (C, H, W), also the shape of the output.
