@@ -8,6 +8,7 @@ from torch import nn
 
 from unigen.errors import ArgumentError, ShapeError, UnsupportedQueryError
 from unigen.nn.critic import Critic, input_gradient
+from unigen.nn.f_divergences import KullbackLeibler, TotalVariation
 
 
 def affine(slope: float, shift: float) -> Critic:
@@ -57,6 +58,43 @@ def test_a_critic_is_read_only_as_what_it_was_trained_to_be() -> None:
         Critic(1).read_as("log ratio").wasserstein(x, x)
     with pytest.raises(ArgumentError, match="a fresh Critic"):
         Critic(1).read_as("log ratio").read_as("potential")
+
+
+def test_a_critic_of_another_divergence_is_read_through_its_activation() -> None:
+    x, y = torch.randn(6, 1).double(), 1 + torch.randn(6, 1).double()
+    affine_in_x = affine(-1.0, 1.5).double()
+    critic = affine_in_x.read_as(KullbackLeibler())
+    assert critic.reading == "KL(p‖q)"
+    torch.testing.assert_close(critic.log_ratio(x), 0.5 - x.squeeze(1))
+    bound = (1.5 - x).mean() - (0.5 - y).exp().mean()
+    torch.testing.assert_close(critic.divergence(x, y), bound)
+    other = affine(-1.0, 0.5).double().read_as("log ratio")
+    torch.testing.assert_close(critic.jensen_shannon(x, y), other.jensen_shannon(x, y))
+    torch.testing.assert_close(other.divergence(x, y), 2 * other.jensen_shannon(x, y))
+
+
+def test_the_log_ratio_is_differentiable_where_asked() -> None:
+    critic = affine(-2.0, 0.5).read_as("log ratio")
+    assert not critic.log_ratio(torch.randn(3, 1)).requires_grad
+    x = torch.randn(3, 1, requires_grad=True)
+    (slope,) = torch.autograd.grad(critic.log_ratio(x).sum(), x)
+    torch.testing.assert_close(slope, torch.full((3, 1), -2.0))
+    with torch.no_grad():
+        assert not critic.log_ratio(x).requires_grad
+
+
+def test_a_sign_is_no_ratio_and_a_potential_no_divergence() -> None:
+    x = torch.randn(4, 1)
+    with pytest.raises(UnsupportedQueryError, match="total variation"):
+        Critic(1).read_as(TotalVariation()).log_ratio(x)
+    with pytest.raises(UnsupportedQueryError, match="bounds an f-divergence"):
+        Critic(1).read_as("potential").divergence(x, x)
+    with pytest.raises(UnsupportedQueryError, match="potential"):
+        Critic(1).read_as(KullbackLeibler()).wasserstein(x, x)
+    with pytest.raises(ArgumentError, match="expected an f-divergence"):
+        Critic(1).read_as("ratio")
+    with pytest.raises(ArgumentError, match=r"KL\(p‖q\)"):
+        Critic(1).read_as(KullbackLeibler()).read_as("potential")
 
 
 def test_a_network_of_ones_own_sees_the_event_and_the_context() -> None:

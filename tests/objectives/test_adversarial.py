@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unigen.distributions.likelihoods import Bernoulli
-from unigen.errors import ArgumentError
+from unigen.errors import ArgumentError, ContextError, ShapeError
 from unigen.inference.compiled import CompiledStep, interpreted
 from unigen.inference.step import EagerStep
 from unigen.models.gan import GAN
@@ -170,11 +170,33 @@ def test_bad_options_are_refused() -> None:
     for make in (
         lambda: Adversarial(critic_steps=0),
         lambda: Adversarial("wgan"),
-        lambda: Wasserstein(0.0),
-        lambda: NonSaturating(-1.0),
     ):
         with pytest.raises(ArgumentError, match="expected"):
             make()
+
+
+def test_a_critic_that_does_not_take_the_draws_is_refused() -> None:
+    gan = GAN(3, 2, hidden=(4,))
+    with pytest.raises(ShapeError, match=r"got a critic of 5 features, expected a critic of events \(3,\)"):
+        Adversarial(critic=Critic(5)).players(gan)
+    with pytest.raises(ShapeError, match="does not take a draw"):
+        Adversarial(critic=nn.Linear(4, 1)).players(gan)
+    with pytest.raises(ShapeError, match=r"\(N,\) or \(N, 1\)"):
+        Adversarial(critic=nn.Linear(3, 2)).players(gan)
+    with pytest.raises(ShapeError, match="one number an example"):
+        Adversarial(critic=nn.Flatten(0)).players(gan)
+    with pytest.raises(ContextError, match=r"Critic\(…, context=2\)"):
+        Adversarial(critic=Critic(3)).players(GAN(3, 2, context=2))
+    with pytest.raises(ContextError, match="context=0"):
+        Adversarial(critic=Critic(3, context=1)).players(gan)
+    with pytest.raises(ArgumentError, match="a fresh Critic"):
+        Adversarial(Wasserstein(), critic=Critic(3).read_as("log ratio")).players(gan)
+
+
+def test_two_time_scales_reach_the_players() -> None:
+    critic, program = Adversarial(lr=(0.5, 2.0), betas=(0.0, 0.9), critic_steps=3).players(GAN(2, 2))
+    assert (critic.lr, critic.betas, critic.steps) == (2.0, (0.0, 0.9), 3)
+    assert (program.lr, program.betas, program.steps) == (0.5, (0.0, 0.9), 1)
 
 
 @pytest.mark.parametrize("game", [NonSaturating(), Wasserstein()])

@@ -75,7 +75,8 @@ class _Clip(nn.Module):
 class WeightClipping(WeightConstraint):
     """Keep every weight and bias in [−c, c]; the network is then Lipschitz with a constant nobody knows.
 
-    The gradient is that of a projected step: a weight at the boundary follows it inwards and never outwards.
+    A weight beyond the boundary follows its gradient inwards and never further out, so that it leaves the box by one
+    step at most, and counts as the boundary there.
 
     Args:
         c: Largest absolute value.

@@ -131,7 +131,7 @@ class NonSaturating(_Logistic):
 class LeastSquares(Game):
     """Regression on the labels 1 for data and 0 for draws; the program moves its draws to 1.
 
-    The best critic is D = p / (p + q), and its loss there ½ − ⅛ ∫ (p − q)² / (p + q).
+    The best critic is D = p / (p + q), and its loss there ¼ − ⅛ ∫ (p − q)² / (p + q).
 
     Args:
         r1: γ of the penalty γ/2 E_p ‖∇f‖² on data.
