@@ -113,7 +113,7 @@ class LatentScore(Relation):
 
     def figure(self, *, noise: float = 0.3) -> Figure:
         """Draw the density of the non-linear example, and its score both ways."""
-        x = torch.linspace(-3.5, 3.5, 281, dtype=torch.float64)
+        x = torch.linspace(-3.5, 3.5, 113, dtype=torch.float64)
         z = torch.linspace(-8.0, 8.0, 4001, dtype=torch.float64)
         p = (torch.exp(-(x[:, None] - curve(z)).square() / (2 * noise**2) - z.square() / 2)).sum(1)
         p = p * (z[1] - z[0]) / (2 * math.pi * noise)
