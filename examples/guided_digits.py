@@ -1,16 +1,17 @@
-"""Digits by class: accuracy of guided draws under a classifier of real digits, and lower halves given the upper ones."""
+"""Digits by class: accuracy of guided draws by a classifier of real digits; lower halves given the upper ones."""
 
 from __future__ import annotations
 
 import argparse
 import math
+from typing import Any
 
 import torch
 
 import unigen as ug
 
 
-def classifier(data: ug.data.Dataset):  # noqa: ANN201  (scikit-learn is imported where it is used)
+def classifier(data: ug.data.Dataset) -> Any:
     """Return a support vector machine trained on the real digits."""
     from sklearn.svm import SVC
 

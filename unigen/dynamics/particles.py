@@ -15,14 +15,14 @@ from torch import Tensor
 from unigen.errors import ArgumentError, NonFiniteError
 
 
-def effective_size(log_weights: Tensor) -> Tensor:
-    """1 / Σ W², (), of log weights (K,): K where all are equal, 1 where one has all.
+def effective_size(log_weights: Tensor) -> float:
+    """1 / Σ W² of log weights (K,): K where all are equal, 1 where one has all.
 
     Example:
         >>> effective_size(torch.tensor([0.0, 0.0, -1000.0, -1000.0]))
-        tensor(2.)
+        2.0
     """
-    return torch.exp(2.0 * torch.logsumexp(log_weights, 0) - torch.logsumexp(2.0 * log_weights, 0))
+    return float(1.0 / torch.softmax(log_weights.double(), 0).square().sum())
 
 
 def systematic(log_weights: Tensor, n: int | None = None) -> Tensor:
@@ -91,7 +91,7 @@ class Particles:
             NonFiniteError: No particle has a finite weight.
         """
         self.log_weights = (self.log_weights + log_factor.double()).nan_to_num(nan=-math.inf)
-        size = float(effective_size(self.log_weights))
+        size = effective_size(self.log_weights)
         if not math.isfinite(size):
             raise NonFiniteError(
                 "no particle has a finite weight",

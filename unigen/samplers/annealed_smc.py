@@ -145,12 +145,12 @@ class AnnealedSMC(PosteriorSMC):
 def _rise(log_p: Tensor, most: float, threshold: float) -> float:
     """The largest change of β, at most ``most``, that leaves an effective sample size of this fraction."""
     wanted, log_p = threshold * log_p.shape[0], log_p.double()
-    if float(effective_size(most * log_p)) >= wanted:
+    if effective_size(most * log_p) >= wanted:
         return most
     low, high = 0.0, most
     for _ in range(BISECTIONS):
         middle = 0.5 * (low + high)
-        low, high = (middle, high) if float(effective_size(middle * log_p)) >= wanted else (low, middle)
+        low, high = (middle, high) if effective_size(middle * log_p) >= wanted else (low, middle)
     return high
 
 

@@ -49,7 +49,7 @@ class WeightedDraws:
 
     def __repr__(self) -> str:
         """Number, effective number, and the evidence."""
-        size = float(effective_size(self.log_weights))
+        size = effective_size(self.log_weights)
         return (
             f"WeightedDraws(n={self.draws.shape[0]}, ess={size:.4g}, lowest ess={float(self.ess.min()):.4g}, "
             f"log p(y) = {self.log_evidence.mean()})"
