@@ -1,7 +1,7 @@
 """What a sampler costs beside the loop one would write by hand, with the same network, steps and coefficients.
 
-The loops by hand know the levels of the schedule beforehand as plain numbers, and fuse what a step adds to the state into as
-few operations as its formula allows: what unigen costs beyond them is its own bookkeeping.
+The loops by hand compute the levels of the schedule for all steps at once, before the first, and turn them into plain
+numbers; a step is then its formula, with the coefficients of state and network collected.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class ByHand:
         z, a, s = self.begin(n), self.a, self.s
         for i in range(STEPS):
             kept = a[i + 1] / a[i]
-            z = torch.add(kept * z, self.eps(z, i), alpha=s[i + 1] - kept * s[i])
+            z = kept * z + (s[i + 1] - kept * s[i]) * self.eps(z, i)
         return z / a[-1]
 
     @torch.no_grad()
@@ -83,8 +83,8 @@ class ByHand:
         for i in range(STEPS):
             fresh = -math.expm1(2.0 * (self.half[i] - self.half[i + 1]))
             kept = a[i + 1] / a[i]
-            z = torch.add(kept * z, self.eps(z, i), alpha=-kept * s[i] * fresh)
-            z = torch.add(z, torch.randn_like(z), alpha=s[i + 1] * math.sqrt(fresh))
+            z = kept * z - (kept * s[i] * fresh) * self.eps(z, i)
+            z = z + (s[i + 1] * math.sqrt(fresh)) * torch.randn_like(z)
         return z / a[-1]
 
     @torch.no_grad()
@@ -94,8 +94,8 @@ class ByHand:
         for i in range(STEPS):
             length = a[i + 1] * (s[i + 1] / a[i + 1] - s[i] / a[i])
             kept, first = (a[i + 1] / a[i]) * z, self.eps(z, i)
-            second = self.eps(torch.add(kept, first, alpha=length), i + 1)
-            z = torch.add(kept, first + second, alpha=0.5 * length)
+            second = self.eps(kept + length * first, i + 1)
+            z = kept + (0.5 * length) * (first + second)
         return z / a[-1]
 
     @torch.no_grad()
@@ -103,11 +103,11 @@ class ByHand:
         """DPM-Solver++ (2M)."""
         z, a, s, half, before = self.begin(n), self.a, self.s, self.half, None
         for i in range(STEPS):
-            u = torch.add(z / a[i], self.eps(z, i), alpha=-s[i] / a[i])
+            u = (z - s[i] * self.eps(z, i)) / a[i]
             h = half[i + 1] - half[i]
             ahead = 0.0 if before is None else 0.5 * h / (half[i] - half[i - 1])
-            data = u if before is None else torch.lerp(before, u, 1.0 + ahead)
-            z, before = torch.add((s[i + 1] / s[i]) * z, data, alpha=-a[i + 1] * math.expm1(-h)), u
+            data = u if before is None else (1.0 + ahead) * u - ahead * before
+            z, before = (s[i + 1] / s[i]) * z - (a[i + 1] * math.expm1(-h)) * data, u
         return z / a[-1]
 
     @torch.no_grad()
@@ -115,12 +115,12 @@ class ByHand:
         """DPM-Solver++ (2M), SDE."""
         z, a, s, half, before = self.begin(n), self.a, self.s, self.half, None
         for i in range(STEPS):
-            u = torch.add(z / a[i], self.eps(z, i), alpha=-s[i] / a[i])
+            u = (z - s[i] * self.eps(z, i)) / a[i]
             h = half[i + 1] - half[i]
             ahead = 0.0 if before is None else 0.5 * h / (half[i] - half[i - 1])
-            data, fresh = u if before is None else torch.lerp(before, u, 1.0 + ahead), -math.expm1(-2.0 * h)
-            z = torch.add((s[i + 1] / s[i] * math.exp(-h)) * z, data, alpha=a[i + 1] * fresh)
-            z, before = torch.add(z, torch.randn_like(z), alpha=s[i + 1] * math.sqrt(fresh)), u
+            data, fresh = u if before is None else (1.0 + ahead) * u - ahead * before, -math.expm1(-2.0 * h)
+            z = (s[i + 1] / s[i] * math.exp(-h)) * z + (a[i + 1] * fresh) * data
+            z, before = z + (s[i + 1] * math.sqrt(fresh)) * torch.randn_like(z), u
         return z / a[-1]
 
     @torch.no_grad()
@@ -129,11 +129,11 @@ class ByHand:
         z, a, s = self.begin(n), self.a, self.s
         for i in range(STEPS):
             fresh, kept = -math.expm1(2.0 * (self.half[i] - self.half[i + 1])), a[i + 1] / a[i]
-            z = torch.add(kept * z, self.eps(z, i), alpha=-kept * s[i] * fresh)
-            z = torch.add(z, torch.randn_like(z), alpha=s[i + 1] * math.sqrt(fresh))
+            z = kept * z - (kept * s[i] * fresh) * self.eps(z, i)
+            z = z + (s[i + 1] * math.sqrt(fresh)) * torch.randn_like(z)
             h = 2.0 * (0.16 * s[i + 1]) ** 2
-            z = torch.add(z, self.eps(z, i + 1), alpha=-h / s[i + 1])
-            z = torch.add(z, torch.randn_like(z), alpha=math.sqrt(2.0 * h))
+            z = z - (h / s[i + 1]) * self.eps(z, i + 1)
+            z = z + math.sqrt(2.0 * h) * torch.randn_like(z)
         return z / a[-1]
 
     @torch.no_grad()
@@ -142,8 +142,8 @@ class ByHand:
         z, beta = self.begin(n), self.beta
         for i in range(STEPS):
             dt = self.times[i] - self.times[i + 1]
-            z = torch.add((1.0 + 0.5 * beta[i] * dt) * z, self.eps(z, i), alpha=-beta[i] * dt / self.s[i])
-            z = torch.add(z, torch.randn_like(z), alpha=math.sqrt(beta[i] * dt))
+            z = (1.0 + 0.5 * beta[i] * dt) * z - (beta[i] * dt / self.s[i]) * self.eps(z, i)
+            z = z + math.sqrt(beta[i] * dt) * torch.randn_like(z)
         return z / self.a[-1]
 
 
@@ -169,7 +169,7 @@ def contenders(name: str, batch: int, dims: int) -> dict[str, Callable[[], Tenso
     program = Diffusion(dims, network=NoiseNetwork(dims), schedule=VPLinear(), prediction=Eps())
     sampler, loop = PAIRS[name]
     work = {
-        "by hand": functools.partial(loop, ByHand(program, sampler), batch),
+        "by hand": lambda: loop(ByHand(program, sampler), batch),
         "unigen": functools.partial(program.sample, batch, sampler=sampler),
     }
     draws = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -24,21 +24,6 @@ from unigen.samplers.progress import Progress, Told
 from unigen.samplers.walk import Walk
 
 _OWN, _TORCHSDE = ("euler", "heun"), ("milstein", "srk")
-
-
-class _Rates(NamedTuple):
-    """The SDE at a level: f; ½ (1 + noise²) g² / sigma, which multiplies eps_hat in the drift; noise g."""
-
-    drift: float
-    pull: float
-    noise: float
-
-
-class _Table(NamedTuple):
-    """Rates at all levels, and the lengths of the steps between them, which are negative."""
-
-    rates: list[_Rates]
-    lengths: list[float]
 
 
 @final
@@ -93,8 +78,10 @@ class ReverseSDE(GridSampler):
     ) -> Iterator[Tensor]:
         """The states of a walk one after the other; the last of them is its end."""
         if self.method in _OWN:
-            yield from super().states(walk, z, tell, keep=keep)
-            return
+            return super().states(walk, z, tell, keep=keep)
+        return self._by_torchsde(walk, z, tell, keep)
+
+    def _by_torchsde(self, walk: Walk, z: Tensor, tell: Told | None, keep: bool) -> Iterator[Tensor]:
         times, denoiser = torch.stack([level.time for level in walk.levels]), walk.denoiser
         forward = ForwardSDE(denoiser.schedule).on_grid(times)
         reverse = ReverseDynamics(forward, lambda t, y: denoiser.score(t, y, walk.context), self.noise)
@@ -111,20 +98,20 @@ class ReverseSDE(GridSampler):
         """
         if i == 0:
             walk.memory = self._table(walk)
+        drift, pull, noise, later_drift, later_pull, later_noise = walk.memory[i]
         t, s = walk.levels[i], walk.levels[i + 1]
-        at, then, h = walk.memory.rates[i], walk.memory.rates[i + 1], walk.memory.lengths[i]
-        root = math.sqrt(-h)
         if self.method == "euler":
-            z = walk.mix(z, t, 1.0 + h * at.drift, 0.0, h * at.pull)
-            return z.add_(torch.randn_like(z), alpha=root * at.noise) if at.noise else z
-        moved, fresh = walk.mix(z, t, h * at.drift, 0.0, h * at.pull), torch.randn_like(z)
-        guess = torch.add(z + moved, fresh, alpha=root * at.noise)
-        again = walk.mix(guess, s, h * then.drift, 0.0, h * then.pull)
+            z = walk.mix(z, t, 1.0 + drift, 0.0, pull)
+            return z.add_(torch.randn_like(z), alpha=noise) if noise else z
+        moved, fresh = walk.mix(z, t, drift, 0.0, pull), torch.randn_like(z)
+        guess = (z + moved).add_(fresh, alpha=noise)
+        again = walk.mix(guess, s, later_drift, 0.0, later_pull)
         z = torch.add(z, again.add_(moved), alpha=0.5)
-        return z.add_(fresh, alpha=0.5 * root * (at.noise + then.noise))
+        return z.add_(fresh, alpha=0.5 * (noise + later_noise))
 
     @torch.no_grad()
-    def _table(self, walk: Walk) -> _Table:
+    def _table(self, walk: Walk) -> list[tuple[float, ...]]:
+        """For every step of length h, at both its ends: h f, h ½ (1 + noise²) g² / sigma, √|h| noise g."""
         if self.method not in _OWN:
             raise ArgumentError(
                 "torchsde takes all steps itself", program="ReverseSDE", site="method", got=self.method,
@@ -132,15 +119,13 @@ class ReverseSDE(GridSampler):
             )  # fmt: skip
         times = torch.stack([level.time for level in walk.levels]).double()
         schedule, sigma = walk.denoiser.schedule, times.new_tensor([level.sigma for level in walk.levels])
-        f, g2 = (
-            rate.expand_as(times)
-            for rate in (schedule.drift_coefficient(times), schedule.diffusion_squared(times))
-        )
-        columns = (f, 0.5 * (1.0 + self.noise**2) * g2 / sigma, self.noise * torch.sqrt(g2))
-        if not all(bool(torch.isfinite(column).all()) for column in columns):
+        f, g2 = schedule.drift_coefficient(times).expand_as(times), schedule.diffusion_squared(times)
+        rates = torch.stack([f, 0.5 * (1.0 + self.noise**2) * g2 / sigma, self.noise * torch.sqrt(g2)])
+        if not bool(torch.isfinite(rates).all()):
             raise ArgumentError(
                 "the rates of this schedule are infinite at an end", program="ReverseSDE", site="schedule",
                 got=schedule, hint="times= that stop short of it, or ug.DDIM()",
             )  # fmt: skip
-        rates = [_Rates(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
-        return _Table(rates, torch.diff(times).tolist())
+        h = torch.diff(times)
+        lengths = torch.stack([h, h, torch.sqrt(-h)])
+        return [*zip(*torch.cat([rates[:, :-1] * lengths, rates[:, 1:] * lengths]).tolist(), strict=True)]

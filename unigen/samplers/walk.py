@@ -19,34 +19,30 @@ from torch import Tensor
 from unigen.dynamics.denoiser import Denoiser
 from unigen.dynamics.time_of_snr import time_of
 
-
-class Reading(NamedTuple):
-    """The numbers a, b, c, d by which u_hat and eps_hat are read off z_t and the network's output."""
-
-    a: float
-    b: float
-    c: float
-    d: float
+Reading = tuple[float, float, float, float]  # a, b, c, d
 
 
 class Level(NamedTuple):
     """A time and what the schedule says there, computed in float64.
 
     Args:
-        time: t, (), in the type of the state.
-        rows: The same for every row, (n,), as networks take it.
+        rows: t for every row, (n,), in the type of the state.
         alpha: Signal level.
         sigma: Noise level.
         half_log_snr: λ = log (alpha / sigma).
         reading: How the prediction is read, or None where the denoiser is no plain `Denoiser`.
     """
 
-    time: Tensor
     rows: Tensor
     alpha: float
     sigma: float
     half_log_snr: float
     reading: Reading | None
+
+    @property
+    def time(self) -> Tensor:
+        """t, ()."""
+        return self.rows[0]
 
 
 class Walk:
@@ -106,18 +102,14 @@ def levels_at(denoiser: Denoiser, times: Tensor, n: int = 1) -> list[Level]:
     log_alpha, sigma = schedule.log_alpha(times), schedule.sigma(times)
     columns = (torch.exp(log_alpha), sigma, log_alpha - torch.log(sigma))
     numbers = (column.expand_as(times).tolist() for column in columns)
-    own = times.to(denoiser.loc.dtype)
-    rows, readings = own.unsqueeze(1).expand(-1, n).unbind(), _readings(denoiser, times)
-    return [Level(*level) for level in zip(own.unbind(), rows, *numbers, readings, strict=True)]
+    rows = times.to(denoiser.loc.dtype).unsqueeze(1).expand(-1, n).unbind()
+    return [*map(Level._make, zip(rows, *numbers, _readings(denoiser, times), strict=True))]
 
 
 def _readings(denoiser: Denoiser, times: Tensor) -> list[Reading] | list[None]:
     """What a plain denoiser's prediction makes of z = 1, y = 0 and of z = 0, y = 1 at all times."""
     if type(denoiser) is not Denoiser:
         return [None] * times.shape[0]
-    z, y = (
-        times.new_tensor([1.0, 0.0]).expand(times.shape[0], 2),
-        times.new_tensor([0.0, 1.0]).expand(times.shape[0], 2),
-    )
-    u, eps = denoiser.prediction.pair(y, z, times, denoiser.schedule)
-    return [Reading(*row) for row in torch.cat([u, eps], 1).tolist()]
+    ends = torch.eye(2, dtype=times.dtype, device=times.device).unsqueeze(1).expand(2, times.shape[0], 2)
+    u, eps = denoiser.prediction.pair(ends[1], ends[0], times, denoiser.schedule)
+    return [*zip(*torch.cat([u, eps], 1).t().tolist(), strict=True)]
