@@ -93,6 +93,8 @@ PARTS: dict[str, str] = _flat(
         "unigen.nn.f_divergences": "KullbackLeibler ReverseKL PearsonChi2 SquaredHellinger JensenShannon "
         "TotalVariation LeCam",
         "unigen.nn.lipschitz": "WeightClipping SpectralNorm",
+        "unigen.nn.kernels": "GaussianKernel DistanceKernel",
+        "unigen.objectives.moment_matching": "MomentMatching EnergyDistance",
         "unigen.samplers.ancestral": "Ancestral",
         "unigen.samplers.decoding": "Decoding",
         "unigen.samplers.beam_search": "BeamSearch",
