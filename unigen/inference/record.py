@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from unigen.inference.averages import Average
+
 Curve = list[tuple[int, float]]
 
 
@@ -25,6 +27,8 @@ class Record:
         stopped: Why the fit ended.
         compiled: Whether the steps ran compiled.
         notes: Things worth saying once (why a step was not compiled, which average is in place).
+        average: With ``ema``, what keeps the parameters of the last step while the program has their average:
+            ``with record.average.swapped(): …`` exchanges the two within the block.
     """
 
     program: str = ""
@@ -36,6 +40,7 @@ class Record:
     stopped: str = ""
     compiled: bool = False
     notes: list[str] = field(default_factory=list)
+    average: Average | None = field(default=None, compare=False)
 
     def add(self, name: str, step: int, value: float) -> None:
         """Append one point to a curve."""

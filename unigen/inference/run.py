@@ -250,15 +250,8 @@ class Run:
 
     # -- validation and the parameters that stay -----------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _averaged(self) -> Any:
-        if self.average is not None:
-            self.average.swap()
-        try:
-            yield
-        finally:
-            if self.average is not None:
-                self.average.swap()
+    def _averaged(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self.average is None else self.average.swapped()
 
     def _validate(self) -> None:
         if self.validation is None or not self.players[0].measure:
@@ -286,9 +279,11 @@ class Run:
         return True
 
     def _choose_parameters(self) -> None:
+        self.record.average = self.average
+        if self.average is not None:
+            self.average.swap()  # it now keeps the parameters of the last step
         if self.best is not None:
             self.program.load_state_dict(self.best["state"])
             self.record.best_step = self.best["step"]
         elif self.average is not None:
-            self.average.swap()
             self.record.notes.append("parameters are their exponential moving average")
