@@ -151,7 +151,7 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(
             nn.ModuleList(stage(f, f, h) for _ in range(self.blocks)) for f, h in scales
         )
-        self.middle = stage(*(self.channels[-1],) * 2, heights[-1])
+        self.middle = stage(self.channels[-1], self.channels[-1], heights[-1])
         self.up = nn.ModuleList(
             nn.ModuleList(stage(2 * f, f, h) for _ in range(self.blocks)) for f, h in reversed(scales)
         )
@@ -209,13 +209,13 @@ class UNet(nn.Module):
         kept: list[Tensor] = []
         for k, scale in enumerate(self.down):
             h = h if k == 0 else self.smaller[k - 1](h)
-            for stage in scale:
+            for stage in scale.children():
                 h = stage(h, e)
                 kept.append(h)
         h = self.middle(h, e)
         for k, scale in enumerate(self.up):
             h = h if k == 0 else self.larger[k - 1](h)
-            for stage in scale:
+            for stage in scale.children():
                 h = stage(torch.cat([h, kept.pop()], dim=1), e)
         out = self.last(nn.functional.silu(self.norm(h)))
         return nn.functional.pixel_shuffle(out, self.patch).reshape(x.shape)
