@@ -44,26 +44,29 @@ def time_of(schedule: Schedule, log_snr: Tensor) -> Tensor:
     if known is not None:
         return known.clamp(0.0, 1.0).to(log_snr.dtype)
     value, rows = torch.unique(value, return_inverse=True)  # a batch often stands at one time
-    return bisect(schedule, value)[rows].to(log_snr.dtype)
+    return bisect(schedule, value, torch.zeros_like(value), 1.0, ROUNDS, PARTS)[rows].to(log_snr.dtype)
 
 
 @torch.no_grad()
-def bisect(schedule: Schedule, log_snr: Tensor, start: float = 0.0, rounds: int = ROUNDS) -> Tensor:
+def bisect(
+    schedule: Schedule, log_snr: Tensor, lower: Tensor, width: float, rounds: int, parts: int
+) -> Tensor:
     """Return the times at which a schedule has the given log SNR, without a look at them: it can be traced.
 
     Args:
         schedule: Signal and noise levels.
-        log_snr: Values between those at t = 1 and at the start, any shape, float64.
-        start: Smallest time.
-        rounds: Each makes the times 16 times as fine.
+        log_snr: Values, any shape, float64.
+        lower: Start of an interval that holds each time, the shape of log_snr.
+        width: Length of these intervals.
+        rounds: How often they are divided.
+        parts: Into how many.
 
     Returns:
-        Times in [start, 1], the shape of log_snr.
+        Times to within width / parts^rounds, the shape of log_snr.
     """
-    inner = torch.arange(1, PARTS, dtype=torch.float64, device=log_snr.device)
-    lower, width = torch.full_like(log_snr, start), 1.0 - start
+    inner = torch.arange(1, parts, dtype=torch.float64, device=log_snr.device)
     for _ in range(rounds):
-        width /= PARTS
+        width /= parts
         later = schedule.log_snr(lower.unsqueeze(-1) + inner * width) > log_snr.unsqueeze(-1)
         lower = lower + later.sum(-1) * width
     return lower + 0.5 * width
