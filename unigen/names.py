@@ -95,6 +95,7 @@ PARTS: dict[str, str] = _flat(
         "unigen.nn.lipschitz": "WeightClipping SpectralNorm",
         "unigen.nn.kernels": "GaussianKernel DistanceKernel",
         "unigen.objectives.moment_matching": "MomentMatching EnergyDistance",
+        "unigen.objectives.adversarial_inference": "AdversariallyLearnedInference",
         "unigen.samplers.ancestral": "Ancestral",
         "unigen.samplers.decoding": "Decoding",
         "unigen.samplers.beam_search": "BeamSearch",
