@@ -3,6 +3,16 @@
 from unigen.plots.atlas import draw_atlas
 from unigen.plots.curves import training_curves
 from unigen.plots.images import image_grid, reconstructions
+from unigen.plots.interpolation import interpolation
 from unigen.plots.latent import latent_map
+from unigen.plots.schedules import log_snr_curves
 
-__all__ = ["draw_atlas", "image_grid", "latent_map", "reconstructions", "training_curves"]
+__all__ = [
+    "draw_atlas",
+    "image_grid",
+    "interpolation",
+    "latent_map",
+    "log_snr_curves",
+    "reconstructions",
+    "training_curves",
+]
