@@ -54,7 +54,7 @@ class EMasVI(Relation):
         *,
         eigenvalues: tuple[float, ...] = (4.0, 2.0, 1.0, 0.5, 0.5),
         latents: int = 2,
-        steps: int = 120,
+        steps: int = 80,
         seed: int = 0,
     ) -> Evidence:
         """Fit PPCA by EM from a random start, and follow likelihood and bound to the closed form.
@@ -85,7 +85,7 @@ class EMasVI(Relation):
     def climb(self, x: Tensor, latents: int, steps: int, seed: int) -> tuple[PPCA, tuple[Tensor, ...]]:
         """Return PPCA after so many EM steps, and for each step, (steps,) each, what is compared.
 
-        These are log p(x | θ_t), F(q_t, θ_t), F(q_t, θ_{t+1}), log p(x | θ_{t+1}), and the largest slope of F in θ_{t+1}.
+        These are log p(x | θ_t), F(q_t, θ_t), F(q_t, θ_{t+1}), log p(x | θ_{t+1}), and F's largest slope in θ_{t+1}.
         """
         with seeded(seed, x.device):
             ppca = PPCA(x.shape[1], latents).double()
@@ -119,7 +119,7 @@ class EMasVI(Relation):
         """Draw the staircase of log-likelihood and bound, and the distance from the maximum."""
         spectrum = torch.tensor(eigenvalues, dtype=torch.float64)
         x, best = axis_points(spectrum), spectral_log_likelihood(spectrum, latents)
-        _, (_, _, between, many, _) = self.climb(x, latents, 60, seed)
+        _, (_, _, between, many, _) = self.climb(x, latents, 40, seed)
         between, after = between[:steps], many[:steps]
         t = torch.arange(1, steps + 1)
         with style():
@@ -131,7 +131,7 @@ class EMasVI(Relation):
             left.vlines(t, between, after, color=COLOURS[1], linewidth=0.9)
             left.set(xlabel="EM step", ylabel="nats", title="coordinate ascent")
             left.legend(loc="lower right")
-            right.semilogy(range(1, 61), (best - many).clamp_min(1e-16), color=COLOURS[0])
+            right.semilogy(range(1, 41), (best - many).clamp_min(1e-16), color=COLOURS[0])
             right.set(xlabel="EM step", ylabel="nats", title="distance from the maximum")
         return fig
 
