@@ -19,7 +19,7 @@ def test_curves_are_those_of_the_schedules():
     fall = torch.as_tensor(right.lines[0].get_ydata())
     torch.testing.assert_close(fall, torch.full_like(fall, 2 * math.log(100.0)))
     assert [text.get_text() for text in left.get_legend().get_texts()] == ["linear", "learned"]
-    assert left.get_title() == "two"
+    assert left.get_title(loc="left") == "two"
 
 
 def test_infinite_ends_are_left_out_and_nothing_is_refused():

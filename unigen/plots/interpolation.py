@@ -24,8 +24,8 @@ def interpolation(
     """Draw interpolations, as `unigen.evaluate.interpolate` returns them.
 
     Args:
-        path: Shape (K, N, *event): K points on the way of each of N pairs; vectors of length two are points in the plane,
-            all others images.
+        path: Shape (K, N, *event): K points on the way of each of N pairs; vectors of length two are points in the
+            plane, all others images.
         shape: (H, W) of flattened images; a square when None.
         limits: Values of images drawn as paper and as ink.
         title: Above.

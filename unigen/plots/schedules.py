@@ -20,8 +20,8 @@ POINTS = 400
 def log_snr_curves(schedules: Mapping[str, Schedule], title: str = "") -> Figure:
     """Draw log SNR = log alpha²/sigma² of several schedules against time, and how fast it falls.
 
-    Two schedules with the same ends differ by a change of time alone: the bound of a diffusion sees the ends, the variance
-    of its estimate sees the rate.
+    Two schedules with the same ends differ by a change of time alone: the bound of a diffusion sees the ends, the
+    variance of its estimate sees the rate.
 
     Args:
         schedules: By name.
