@@ -123,6 +123,14 @@ class Critic(nn.Module):
             raise self._refuse(expected, "train with Adversarial(NonSaturating()) or Adversarial(FGAN(…))")
         return found
 
+    def need_ratio(self) -> None:
+        """Refuse a critic whose optimum does not determine p/q.
+
+        Raises:
+            UnsupportedQueryError: It is one.
+        """
+        self._need_divergence(gives_ratio=True)
+
     @contextmanager
     def _at_rest(self) -> Iterator[None]:
         """Switch the network to evaluation, where power iterations stand still, and back."""

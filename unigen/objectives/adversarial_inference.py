@@ -3,8 +3,8 @@
     encoder's pairs     x from the data,  z ~ q(z | x)
     decoder's pairs     z ~ p(z),         x ~ p(x | z)
 
-Where no critic can tell them apart, q(x) q(z | x) = p(x, z): the program has the distribution of the data, and the guide
-is its posterior. Neither density is needed, only draws.
+Where no critic can tell them apart, q(x) q(z | x) = p(x, z): the program has the distribution of the data, and the
+guide is its posterior. Neither density is needed, only draws.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class PairLoss(_PairLoss):
 class AdversariallyLearnedInference(Objective):
     """Train a program with a guide as a bidirectional GAN, against a critic that sees x and z side by side.
 
-    ``posterior`` and ``encode`` then answer by the guide. A VAE without likelihood terms, ``VAE(…)`` with this objective,
-    is ALI; its critic gives ``log_ratio`` between q(x) q(z | x) and p(x, z) at pairs (N, D + L).
+    ``posterior`` and ``encode`` then answer by the guide. A ``VAE`` with this objective is ALI; its critic gives the
+    ``log_ratio`` between q(x) q(z | x) and p(x, z) at pairs (N, D + L).
 
     Args:
         loss: The game; see ``Adversarial``.
