@@ -173,6 +173,27 @@ def test_a_context_reaches_the_network_through_programs(family, tmp_path) -> Non
     assert all(torch.equal(p, q) for p, q in zip(program.parameters(), again.parameters(), strict=True))
 
 
+def test_latent_diffusion_of_images(tmp_path) -> None:
+    """Convolutions to latents, a UNet on them: gradients reach all parts, the bound rises, the whole is saved."""
+    image, latents = (1, 8, 8), (2, 4, 4)
+    vae = ug.VAE(
+        image, 32, prior=ug.Diffusion(
+            32, network=awake(UNet(latents, **SMALL)), density=ug.DiffusionBound(2, 2), sampler=ug.DPMSolver(4)
+        ),
+        encoder=ug.ConvEncoder(image, 64, width=2), decoder=ug.ConvDecoder(32, image, width=2),
+    )  # fmt: skip
+    x = ug.data.digits().train[:64].reshape(64, *image)
+    vae.surrogate(x[:8]).sum().backward()
+    reached = {name for name, p in vae.named_parameters() if p.grad is not None and bool((p.grad != 0).any())}
+    assert any("stem" in name for name in reached) and any("encoder" in name for name in reached)
+    record = ug.fit(vae, x, steps=60, batch_size=32, lr=5e-3, seed=0)
+    curve = [value for _, value in record.history["elbo"]]
+    assert sum(curve[-10:]) < sum(curve[:10])
+    assert vae.sample(3).shape == (3, *image)
+    again = ug.load(ug.save(vae, tmp_path / "latent"))
+    assert torch.equal(again.sample(2, seed=0), vae.sample(2, seed=0))
+
+
 def test_bad_sizes_are_refused() -> None:
     for bad, match in (
         (lambda: UNet((8, 8)), "C, H, W"),
