@@ -174,6 +174,8 @@ OTHERS: dict[str, str] = _flat(
         "unigen.objectives.games": "Game",
         "unigen.nn.f_divergences": "FDivergence",
         "unigen.nn.critic": "Critic",
+        "unigen.inference.game_watch": "GameWatch",
+        "unigen.evaluate.mode_coverage": "ModeCoverage",
         "unigen.samplers.rejection": "Rejection",
         "unigen.samplers.importance_resampling": "ImportanceResampling",
         "unigen.samplers.latent_langevin": "LatentLangevin",

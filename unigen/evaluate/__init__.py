@@ -16,6 +16,7 @@ from unigen.evaluate.guide_quality import guide_quality
 from unigen.evaluate.information_criteria import compare_loo, loo, loo_pit, waic
 from unigen.evaluate.interpolation import interpolate
 from unigen.evaluate.likelihood_report import likelihood_report
+from unigen.evaluate.mode_coverage import mode_coverage
 from unigen.evaluate.posterior_quality import posterior_quality
 from unigen.evaluate.predictive_check import predictive_check
 from unigen.evaluate.rate_distortion import rate_distortion, rate_distortion_curve
@@ -44,6 +45,7 @@ __all__ = [
     "loo",
     "loo_pit",
     "mmd",
+    "mode_coverage",
     "posterior_quality",
     "predictive_check",
     "rate_distortion",

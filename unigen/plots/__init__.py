@@ -2,6 +2,7 @@
 
 from unigen.plots.atlas import draw_atlas
 from unigen.plots.curves import training_curves
+from unigen.plots.games import game_figure
 from unigen.plots.images import image_grid, reconstructions
 from unigen.plots.interpolation import interpolation
 from unigen.plots.latent import latent_map
@@ -9,6 +10,7 @@ from unigen.plots.schedules import log_snr_curves
 
 __all__ = [
     "draw_atlas",
+    "game_figure",
     "image_grid",
     "interpolation",
     "latent_map",

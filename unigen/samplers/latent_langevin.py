@@ -2,8 +2,8 @@
 
     E(z) = −log p(z) − l(G(z)),     l = log p/q of data to program,     x = G(z)
 
-If l is the log density ratio, z ~ exp(−E) makes G(z) a draw of the data's distribution, as far as that lies in the range
-of G.
+If l is the log density ratio, z ~ exp(−E) makes G(z) a draw of the data's distribution, as far as that lies in the
+range of G.
 """
 
 from __future__ import annotations
