@@ -120,7 +120,7 @@ class InverseCDF(Relation):
             Claim("Rosenblatt: largest |∂z_1/∂x_2|", j[:, 0, 1].abs().max().item(), 0.0, 0.0),
         ]  # fmt: skip
 
-    def figure(self, *, scale: float = 1.0, point: float = 1.0) -> Figure:
+    def figure(self, *, scale: float = 1.0, point: float = 2.5) -> Figure:
         """Draw both distribution functions, the map between them at a point, and the map itself."""
         x = torch.linspace(-5.0, 5.0, 401, dtype=torch.float64)
         data = torch.where(x < 0, 0.5 * torch.exp(x / scale), 1 - 0.5 * torch.exp(-x / scale))
