@@ -72,7 +72,7 @@ class MeanFieldVI(Relation):
             claims.append(Claim(f"q = {guess:.4g}: ELBO + KL = log Z", bound + divergence, log_z, ROUNDING))
             claims.append(Claim(f"q = {guess:.4g}: ELBO ≤ log Z", bound, log_z, ROUNDING, sense="≤"))
         claims.append(Claim("KL of the best q", divergence, 0.0, ROUNDING))
-        spins = torch.tensor([s for s in itertools.product((1.0, -1.0), repeat=2)], dtype=torch.float64)
+        spins = torch.tensor(list(itertools.product((1.0, -1.0), repeat=2)), dtype=torch.float64)
         pair = coupling * spins.prod(1) + field * spins.sum(1)
         q, bounds = self.mean_field(coupling, field, pair)
         joint = torch.logsumexp(pair, 0).item()
@@ -115,7 +115,7 @@ class MeanFieldVI(Relation):
         weights = torch.tensor([beta, -beta], dtype=torch.float64)
         grid = torch.linspace(0.001, 0.999, 200).double().tolist()
         qs = [torch.tensor([v, 1 - v], dtype=torch.float64) for v in grid]
-        spins = torch.tensor([s for s in itertools.product((1.0, -1.0), repeat=2)], dtype=torch.float64)
+        spins = torch.tensor(list(itertools.product((1.0, -1.0), repeat=2)), dtype=torch.float64)
         couplings, loss = torch.linspace(0, 2, 21).tolist(), []
         for j in couplings:
             pair = j * spins.prod(1) + 0.3 * spins.sum(1)
