@@ -61,6 +61,7 @@ class PathELBO(Objective):
     Args:
         method: ``euler``, ``milstein``, ``srk``; or ``heun``, ``midpoint``, ``euler_heun``, ``reversible_heun``
             where the noise does not depend on the state.
+            ``reversible_heun`` loses a path that is pulled hard: its error grows as e^{rate · time}.
         adjoint: Gradients by the adjoint SDE: memory independent of the number of steps, and an error of the order of a
             step (none with ``reversible_heun``).
         samples: Paths an example.
