@@ -1,8 +1,8 @@
 r"""Diffusion as the limit of a hierarchical VAE: the bound of T steps falls to that of continuous time.
 
 Step s ← t of the hierarchy costs KL(q(z_s|z_t,u) ‖ p) = ½ (SNR_s/SNR_t − 1) ‖eps − eps_hat‖², a Riemann sum of
-½ ∫ mmse dSNR from above, since the mmse falls in SNR. The integral depends on the schedule by its ends alone: for N(0, s²)
-data it is ½ log (1 + s² SNR_0)/(1 + s² SNR_1).
+½ ∫ mmse dSNR from above, since the mmse falls in SNR. The integral depends on the schedule by its ends alone: for
+N(0, s²) data it is ½ log (1 + s² SNR_0)/(1 + s² SNR_1).
 """
 
 from __future__ import annotations
