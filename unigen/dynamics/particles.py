@@ -90,7 +90,8 @@ class Particles:
         Raises:
             NonFiniteError: No particle has a finite weight.
         """
-        self.log_weights = (self.log_weights + log_factor.double()).nan_to_num(nan=-math.inf)
+        log_weights = self.log_weights + log_factor.double()
+        self.log_weights = torch.where(log_weights.isnan(), -math.inf, log_weights)
         size = effective_size(self.log_weights)
         if not math.isfinite(size):
             raise NonFiniteError(

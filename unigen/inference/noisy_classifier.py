@@ -43,7 +43,7 @@ def fit_noisy_classifier(
 
     Raises:
         ShapeError: Not one label a row.
-        ArgumentError: Labels out of range, or the program has no denoiser.
+        ArgumentError: Labels or options out of range, or the program has no denoiser.
         UnigenError: Bad data.
 
     Example:
@@ -53,6 +53,11 @@ def fit_noisy_classifier(
         >>> len(fit_noisy_classifier(classifier, program, x, (x[:, 0] > 0).long(), steps=3, seed=0))
         3
     """
+    for name, value in (("steps", steps), ("batch_size", batch_size)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ArgumentError(
+                program="NoisyClassifier", argument=name, got=value, expected="a positive integer"
+            )
     denoiser = denoiser_behind(program)
     rows, y = _checked(classifier, program, x, labels)
     classifier.to(rows)

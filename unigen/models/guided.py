@@ -91,6 +91,7 @@ class Guided(Program):
         )  # fmt: skip
         self.denoiser, self.guidance = guided, guidance
         self.__dict__["program"] = program  # its parameters are in the denoiser, once
+        self.__dict__["recipe"] = program.recipe
         self.fitted = program.fitted
 
     def model(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Tensor:

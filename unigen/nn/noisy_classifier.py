@@ -49,14 +49,17 @@ class NoisyClassifier(nn.Module):
             )  # fmt: skip
         self.features, self.classes, self.hidden, self.blocks = features, classes, hidden, blocks
         self.context_features = classes
-        self.flat = network is None
-        self.body = ResidualMLP(features, hidden, blocks) if network is None else network
+        self.network, self.body = network, None
         if network is None:
+            self.body = ResidualMLP(features, hidden, blocks)
             self.body.output = nn.Linear(hidden, classes)
 
     def logits(self, z_t: Tensor, t: Tensor) -> Tensor:
         """Logits of the classes, (N, K), of noisy data (N, *event) at times (N,)."""
-        return self.body(z_t.flatten(1) if self.flat else z_t, t)
+        if self.body is not None:
+            return self.body(z_t.flatten(1), t)
+        assert self.network is not None
+        return self.network(z_t, t)
 
     def forward(self, z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
         """Return log p(y | z_t, t) in nats, (N,), of one-hot labels (N, K)."""

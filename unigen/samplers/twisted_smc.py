@@ -147,7 +147,7 @@ class _Walk:
     def _twist(self, z: Tensor, i: int) -> tuple[Tensor, Tensor, Pair]:
         level, spread = self.levels[i], self.sampler.spread
         value, slope, pair = twist(self.denoiser, self.likelihood, z, level.time, self.context, spread)
-        if not bool(torch.isfinite(z).all()):
+        if not bool(torch.isfinite(pair[0]).all()):
             raise NonFiniteError(
                 "the walk diverged", site="x", hint="more steps, or a network that was trained"
             )
