@@ -9,9 +9,9 @@ testing. Dequantisation is accounted for: bits/dim = −(log p(z) + Σ log |dz/d
 expectation over u an upper bound on the code length of the integers. For the diffusion the bound's three terms are
 reported apart, and the probability flow by Hutchinson's estimator with its error.
 
-The budget is ``minutes × threads`` of processor time; the learning rate follows that clock, a half cosine down to
-zero. Every model ends with the parameters of its best validation loss. With --out, results, draws and checkpoints are
-written there: a run that was cut off goes on from its last point.
+The budget is ``minutes × threads`` of processor time, or ``wall-minutes`` if they end before; the learning rate follows
+that clock, a half cosine down to zero. Every model ends with the parameters of its best validation loss. With --out,
+results, draws and checkpoints are written there: a run that was cut off goes on from its last point.
 
 Published, 28 × 28, dequantised: RealNVP 1.06, Glow 1.05, FFJORD 0.99 (Grathwohl et al. 2019), trained for days.
 """
@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -107,8 +108,9 @@ def train(options: argparse.Namespace, data: Dataset) -> tuple[Program, dict]:
         return f"epoch {event.step * options.batch / data.train.shape[0]:.2f}, {spent:.0f} s, held out {held:.1f} nats"
 
     clock = Clock(
-        60.0 * options.minutes * options.threads, report=report, every=options.every, already=already
-    )
+        60.0 * options.minutes * options.threads, wall_seconds=60.0 * options.wall_minutes, report=report,
+        every=options.every, already=already,
+    )  # fmt: skip
     record = ug.fit(
         program, data, steps=10**7, batch_size=options.batch, lr=options.lr or LEARNING_RATE[options.model],
         schedule=clock.schedule, callbacks=[clock], compile=False, ema=0.999, seed=options.seed, progress=False,
@@ -204,6 +206,7 @@ def options_of_command() -> argparse.Namespace:
     parser.add_argument("--data-dir", type=Path, default=None)
     parser.add_argument("--model", choices=sorted(MODELS), default="UNet")
     parser.add_argument("--minutes", type=float, default=24.0)
+    parser.add_argument("--wall-minutes", type=float, default=math.inf, help="end by then in any case")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=None)
@@ -231,7 +234,8 @@ def main() -> None:
     program, found = train(options, data)
     if options.out is not None:
         ug.save(program, options.out / f"{options.model}.safetensors")
-        draws = to_pixels(program.sample(100, seed=options.seed)).reshape(-1, DIMS)
+        how = {"sampler": ug.DPMSolver(100, sde=True)} if options.model == "UNet" else {}
+        draws = to_pixels(program.sample(100, seed=options.seed, **how)).reshape(-1, DIMS)
         ug.plots.image_grid(draws, (28, 28), 10).savefig(options.out / f"{options.model}.png", dpi=150)
     print("trained", file=sys.stderr, flush=True)
     found |= score(program, data, options)
