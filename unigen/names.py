@@ -77,6 +77,7 @@ PARTS: dict[str, str] = _flat(
         "unigen.dynamics.times": "UniformTimes LowDiscrepancyTimes AntitheticTimes",
         "unigen.dynamics.edm": "EDMOutput",
         "unigen.dynamics.time_density": "UniformTime UniformLogSNR LogNormalNoise",
+        "unigen.objectives.minimal_variance": "MinimalVariance",
         "unigen.objectives.contrastive": "ContrastiveDivergence",
         "unigen.objectives.gibbs_contrast": "GibbsContrastiveDivergence",
         "unigen.objectives.pseudo_likelihood": "PseudoLikelihood",

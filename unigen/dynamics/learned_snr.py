@@ -66,6 +66,10 @@ class LearnedSNR(nn.Module, VariancePreserving):
         self.slope = nn.Parameter(torch.full((hidden,), float(hidden)))  # before softplus
         self.centre = nn.Parameter((torch.arange(hidden) + 0.5) / hidden)
 
+    def shape(self) -> tuple[nn.Parameter, ...]:
+        """The parameters that change the log SNR between its ends, and not the ends."""
+        return self.height, self.slope, self.centre
+
     def _gamma(self, t: Time) -> tuple[Tensor, Tensor]:
         """−log SNR and its derivative, the shape of t."""
         t = as_time(t)
