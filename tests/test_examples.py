@@ -16,6 +16,7 @@ EXAMPLES: dict[str, list[str]] = {
     "composition.py": ["--steps", "2"],
     "first_model.py": ["--steps", "2"],
     "flow_matching.py": ["--steps", "2"],
+    "latent_sde.py": ["--steps", "2"],
     "guided_digits.py": ["--steps", "2"],
     "new_family.py": ["--steps", "2"],
     "vae_variants.py": ["--steps", "2"],
