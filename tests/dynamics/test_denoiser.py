@@ -11,7 +11,7 @@ from torch import nn
 from tests.diffusion_problems import GaussianNoise, ZeroTerminal, gaussian_diffusion
 from unigen.dynamics.denoiser import Denoiser, denoiser_of
 from unigen.dynamics.prediction import X0, Eps, Score, V, Velocity
-from unigen.dynamics.schedule import LogLinearSNR, VPCosine, VPLinear
+from unigen.dynamics.schedule import LogLinearSNR, VariancePreserving, VPCosine, VPLinear
 from unigen.errors import ArgumentError, ShapeError
 
 SCHEDULES = [VPLinear(), VPCosine(), LogLinearSNR()]
@@ -119,6 +119,18 @@ def test_misuse_is_refused():
         denoiser_of(nn.Linear(2, 2))
     assert Denoiser(Narrow(), VPLinear(), V(), (2,)).start == 1e-3
     assert GaussianNoise(VPLinear()).mean == 0.0
+
+
+def test_a_schedule_that_turns_back_is_refused():
+    class Bumpy(VariancePreserving):
+        def rate(self, t):
+            return 2.0 + 0.0 * t
+
+        def integrated_rate(self, t):
+            return 0.1 + torch.sin(3.0 * t)
+
+    with pytest.raises(ArgumentError, match=r"must fall strictly.*no fall after"):
+        Denoiser(nn.Identity(), Bumpy(), V(), (2,))
 
 
 @pytest.mark.parametrize("prediction", [Eps(), Score(), Velocity()], ids=repr)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tests.diffusion_problems import gaussian_diffusion
+from tests.diffusion_problems import ZeroTerminal, gaussian_diffusion
 from unigen.dynamics.prediction import Eps
 from unigen.dynamics.rescheduled import Rescheduled, match_snr
 from unigen.dynamics.schedule import LogLinearSNR, VPCosine, VPLinear
@@ -61,3 +61,10 @@ def test_noise_that_the_source_never_met_is_refused():
     with pytest.raises(ArgumentError, match="larger start"):
         Rescheduled(old.denoiser, VPCosine(math.exp(9), math.exp(-9)))
     assert Rescheduled(old.denoiser, VPCosine(math.exp(9), math.exp(-9)), start=0.5).start == 0.5
+
+
+def test_no_signal_at_the_end_is_no_level_of_any_other_schedule():
+    with pytest.raises(ArgumentError, match="never has this log SNR"):
+        match_snr(LogLinearSNR(), ZeroTerminal(), torch.tensor([0.5, 1.0], dtype=torch.float64))
+    time, _ = match_snr(ZeroTerminal(), LogLinearSNR(50.0, 0.1), 1.0)
+    assert float(ZeroTerminal().log_snr(time)) == pytest.approx(math.log(0.1), abs=1e-5)

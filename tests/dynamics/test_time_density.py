@@ -8,8 +8,9 @@ import pytest
 import torch
 from scipy import stats
 
-from tests.diffusion_problems import ZeroTerminal, gaussian_diffusion
+from tests.diffusion_problems import GaussianNoise, ZeroTerminal, gaussian_diffusion
 from unigen.dynamics.learned_snr import LearnedSNR
+from unigen.dynamics.prediction import Eps
 from unigen.dynamics.schedule import LogLinearSNR, VPCosine, VPLinear
 from unigen.dynamics.time_density import LogNormalNoise, UniformLogSNR, UniformTime
 from unigen.dynamics.times import AntitheticTimes, LowDiscrepancyTimes, UniformTimes
@@ -135,3 +136,29 @@ def test_noise_levels_that_never_come_are_refused():
     for bad in ({"std": 0.0}, {"mean": math.nan}):
         with pytest.raises(ArgumentError, match="std > 0"):
             LogNormalNoise(**bad)
+
+
+def test_learned_ends_have_the_gradient_of_the_bound_whatever_the_density():
+    """The density follows the schedule, and the estimate of the gradient stays unbiased: that of the closed form.
+
+    L = ½ log (1 + s² e^a) / (1 + s² r) + ½ (log 2πe − a) + ½ ((s² − 1) r / (1 + r) + log (1 + r)), a, log r the ends.
+    """
+    s2, top, r, batches = 4.0, 20.0, 0.2, 40
+    schedule = LearnedSNR(top, r, hidden=4).double()
+    with torch.no_grad():
+        schedule.height.add_(2.0 * torch.randn(4))
+    network = GaussianNoise(schedule, std=2.0)
+    program = Diffusion(1, network=network, schedule=schedule, prediction=Eps()).double()
+    by_top = 0.5 * s2 * top / (1 + s2 * top) - 0.5
+    by_end = 0.5 * ((s2 - 1) * r / (1 + r) ** 2 + r / (1 + r) - s2 * r / (1 + s2 * r))
+    exact = torch.tensor([-by_top - by_end, -by_end * math.log(top / r)], dtype=F64)
+    for density in (UniformLogSNR(), LogNormalNoise(0.0, 1.0)):
+        loss = DenoisingScoreMatching(density=density).players(program)[0].loss
+        ends = (schedule.gamma_0, schedule.log_fall)
+        draws = [
+            torch.cat(torch.autograd.grad(loss(2.0 * torch.randn(1000, 1, dtype=F64)), ends))
+            for _ in range(batches)
+        ]
+        gradients = torch.stack(draws)
+        error = gradients.std(0) / math.sqrt(batches)
+        assert bool(((gradients.mean(0) - exact).abs() < 5.5 * error).all()), density

@@ -1,7 +1,7 @@
 """A learned schedule whose shape makes the bound easy to estimate.
 
-The likelihood's bound L = E_t [ℓ_t] depends on the ends of the log SNR alone, so that the shape between them is free. It
-is trained to minimise E_t [ℓ_t²], and with it the variance, whose least value is that of ℓ_t the same at every time:
+The likelihood's bound L = E_t [ℓ_t] depends on the ends of the log SNR alone: the shape between them is free. It is
+trained to minimise E_t [ℓ_t²], and with it the variance, whose least value is that of ℓ_t the same at every time:
 
     E_t [ℓ_t²] ≥ (E_t [ℓ_t])²,      ℓ_t = ½ (−dλ/dt) ‖eps − eps_hat‖².
 """
