@@ -113,6 +113,18 @@ def test_highlighted_families_are_filled() -> None:
     assert faces["VAE"] != faces["PCA"] == (1.0, 1.0, 1.0, 1.0)
 
 
+def test_verdicts_colour_lines_and_marks() -> None:
+    graph = example(nx.MultiGraph)
+    for (*_, data), verdict in zip(graph.edges(data=True), (True, False, False), strict=True):
+        data["holds"] = verdict
+    fig, plain = draw_atlas(graph), draw_atlas(example(nx.MultiGraph))
+    green, orange = (lines(fig)[i].get_edgecolor() for i in (0, 1))
+    grey = {line.get_edgecolor() for line in lines(plain)}
+    assert len({green, orange} | grey) == 3
+    rims = {text.get_text(): text.get_bbox_patch().get_edgecolor() for text in fig.axes[0].texts}
+    assert (rims["1"], rims["2"], rims["10"]) == (green, orange, orange)  # a loop has no line, but a rim
+
+
 def test_bad_input_is_refused() -> None:
     with pytest.raises(ArgumentError, match="XYZ"):
         draw_atlas(example(), highlight=["XYZ"])

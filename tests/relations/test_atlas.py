@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
+from unigen.errors import MissingExtraError
 from unigen.names import FAMILIES
 from unigen.relations.atlas import atlas
-from unigen.relations.relation import all_relations
+from unigen.relations.evidence import Claim
+from unigen.relations.relation import Relation, all_relations
 
 
 def test_nodes_and_edges_are_the_families_and_the_relations():
@@ -27,6 +31,28 @@ def test_edges_carry_what_a_reader_needs():
         each = known[facts["id"]]
         said = {"name": each.name, "statement": each.statement, "source": each.source}
         assert facts == said | {"id": each.id, "label": str(each.id)}
+
+
+class Quick(Relation):
+    id, name, families = 9100, "quick", ("PPCA", "VAE")
+    statement, latex, source = "one is one", "1 = 1", "Peano 1889"
+    holds = True
+
+    def check(self):
+        if self.holds is None:
+            raise MissingExtraError("needs a package")
+        return self.evidence(Claim("one", 1.0, 1.0 if self.holds else 2.0, 0.0))
+
+
+@pytest.mark.parametrize("holds", [True, False, None])
+def test_verdicts_on_the_edges(holds, monkeypatch):
+    quick = Quick()
+    quick.holds = holds
+    monkeypatch.setattr("unigen.relations.atlas.all_relations", lambda: [quick])
+    ((_, _, facts),) = atlas(verify=True).edges(data=True)
+    assert facts["holds"] is holds
+    assert facts["evidence"] == ("needs a package." if holds is None else quick.check())
+    assert "holds" not in next(iter(atlas().edges(data=True)))[2]
 
 
 def test_each_call_is_a_fresh_graph():

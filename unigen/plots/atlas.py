@@ -84,11 +84,19 @@ def _inside(p: Point, centre: Point, size: Size) -> bool:
     return abs(p[0] - centre[0]) <= size[0] / 2 and abs(p[1] - centre[1]) <= size[1] / 2
 
 
-def _draw_edges(axes: Axes, edges: list[Edge], positions: dict[Hashable, Point], directed: bool) -> None:
+def _inks(graph: nx.Graph) -> list[str]:
+    """Choose the colour of each edge: green where ``holds`` is true, orange where false, grey where unknown."""
+    held = [data.get("holds") for *_, data in graph.edges(data=True)]
+    return [GREY if h is None else COLOURS[2] if h else COLOURS[1] for h in held]
+
+
+def _draw_edges(
+    axes: Axes, edges: list[Edge], positions: dict[Hashable, Point], directed: bool, inks: list[str]
+) -> None:
     """Draw a line for each edge, an arc where edges are parallel; loops have none."""
     from matplotlib.patches import FancyArrowPatch
 
-    for (a, b, _), bend in zip(edges, _bends(edges), strict=True):
+    for (a, b, _), bend, ink in zip(edges, _bends(edges), inks, strict=True):
         if a == b:
             continue
         start, end = positions[a], positions[b]
@@ -101,20 +109,20 @@ def _draw_edges(axes: Axes, edges: list[Edge], positions: dict[Hashable, Point],
                 mutation_scale=8,
                 shrinkA=0,
                 shrinkB=_shrink(start, end, bend, _box(str(b))) if directed else 0,
-                color=GREY,
-                linewidth=0.8,
+                color=ink,
+                linewidth=0.8 if ink == GREY else 1.3,
                 zorder=1,
             )
         )
 
 
-def _draw_marks(axes: Axes, edges: list[Edge], positions: dict[Hashable, Point]) -> None:
+def _draw_marks(axes: Axes, edges: list[Edge], positions: dict[Hashable, Point], inks: list[str]) -> None:
     """Write each mark on its line where it meets nothing else; a loop's mark stands at its box's corner."""
     lines = [(positions[a], positions[b]) for a, b, _ in edges]
     taken = [(point, (0.05, 0.05)) for point in crossings(lines)]
     taken += [(position, _box(str(n))) for n, position in positions.items()]
     loops = dict.fromkeys(positions, 0)
-    for (a, b, mark), bend in zip(edges, _bends(edges), strict=True):
+    for (a, b, mark), bend, ink in zip(edges, _bends(edges), inks, strict=True):
         size = (0.2, 0.2) if mark.isdigit() else _box(mark, 7.0)
         if a == b:
             width, height = _box(str(a))
@@ -126,10 +134,10 @@ def _draw_marks(axes: Axes, edges: list[Edge], positions: dict[Hashable, Point])
             spot = free_spot([_along(positions[a], positions[b], bend, t) for t in steps], size, taken)
         if mark:
             taken.append((spot, size))
-            _draw_mark(axes, spot, mark)
+            _draw_mark(axes, spot, mark, ink)
 
 
-def _draw_mark(axes: Axes, spot: Point, mark: str) -> None:
+def _draw_mark(axes: Axes, spot: Point, mark: str, ink: str) -> None:
     """Write a relation's number in a disc, or its words on paper."""
     digit = mark.isdigit()
     axes.text(
@@ -143,7 +151,8 @@ def _draw_mark(axes: Axes, spot: Point, mark: str) -> None:
         bbox={
             "boxstyle": "circle,pad=0.25" if digit else "round,pad=0.15",
             "facecolor": "#F3E2C0" if digit else "white",
-            "edgecolor": "none",
+            "edgecolor": "none" if ink == GREY else ink,
+            "linewidth": 1.2,
         },
     )
 
@@ -193,6 +202,7 @@ def draw_atlas(
 
     Args:
         graph: Families as nodes, relations as edges; parallel edges (``MultiGraph``), loops and directions are drawn.
+            An edge attribute ``holds`` (a verdict, as of ``atlas(verify=True)``) colours it: green true, orange false.
         label: Name of the edge attribute that is written on the edge, such as a theorem's number.
         key: Name of the edge attribute that explains the label in a list at the right, such as its statement.
         numbered: Without a key: whether labels are replaced by numbers and explained in the list, equal labels by
@@ -232,8 +242,9 @@ def draw_atlas(
         axes: Any = bare(fig.add_axes((0.0, 0.0, 1.0, height / (height + head))))
         axes.set(xlim=(0, full), ylim=(0, height))
         fig.text(0.1 / full, 1 - 0.2 / (height + head), title, fontsize=10, va="center")
-        _draw_edges(axes, edges, positions, graph.is_directed())
+        inks = _inks(graph)
+        _draw_edges(axes, edges, positions, graph.is_directed(), inks)
         _draw_nodes(axes, graph, positions, set(highlight))
-        _draw_marks(axes, edges, positions)
+        _draw_marks(axes, edges, positions, inks)
         _draw_key(axes, entries, width, height)
     return fig

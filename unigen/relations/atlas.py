@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unigen.errors import MissingExtraError
 from unigen.names import FAMILIES
-from unigen.relations.relation import all_relations
+from unigen.relations.relation import Relation, all_relations
 
 if TYPE_CHECKING:
     import networkx
 
 
-def atlas() -> networkx.MultiGraph:
+def atlas(*, verify: bool = False) -> networkx.MultiGraph:
     """Return the graph of families; an edge carries ``id``, ``name``, ``statement``, ``source``, ``label``.
 
     A relation among several families links each to the first; one about a single family is a loop.
+
+    Args:
+        verify: Whether to run the worked example of every relation, so that an edge carries ``holds`` and ``evidence``
+            too; ``draw_atlas`` colours it accordingly. It takes some minutes.
 
     Example:
         >>> graph = atlas()
@@ -29,7 +34,18 @@ def atlas() -> networkx.MultiGraph:
     for each in all_relations():
         facts = {"id": each.id, "name": each.name, "statement": each.statement, "source": each.source}
         facts["label"] = str(each.id)
+        if verify:
+            facts |= _verdict(each)
         first, *others = each.families
         for other in others or [first]:
             graph.add_edge(first, other, **facts)
     return graph
+
+
+def _verdict(relation: Relation) -> dict[str, object]:
+    """Return whether the worked example holds, and its evidence; None and the reason where a package is missing."""
+    try:
+        evidence = relation.check()
+    except MissingExtraError as error:
+        return {"holds": None, "evidence": str(error)}
+    return {"holds": evidence.holds, "evidence": evidence}

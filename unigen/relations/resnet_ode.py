@@ -143,11 +143,16 @@ class ResNetODE(Relation):
             fig = figure(9.6, 3.1)
             axes = fig.subplots(1, 3)
             for i, n in enumerate((80, 200)):
-                path = torch.cat(
-                    [self.blocks(start, a, k * time / n, max(k, 1)) if k else start for k in range(n + 1)]
-                )
+                path = [start]
+                for _ in range(n):
+                    path.append(self.block(path[-1], a, time / n))
                 axes[0].plot(
-                    *path.T, "o-", color=COLOURS[i + 1], markersize=1.5, linewidth=0.7, label=f"{n} blocks"
+                    *torch.cat(path).T,
+                    "o-",
+                    color=COLOURS[i + 1],
+                    markersize=1.5,
+                    linewidth=0.7,
+                    label=f"{n} blocks",
                 )
             axes[0].plot(*truth, color=COLOURS[0], label="ODE")
             for k in range(3):
