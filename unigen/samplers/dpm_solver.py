@@ -32,6 +32,8 @@ class DPMSolver(GridSampler):
         steps: Number of steps, one network evaluation each.
         order: 1 or 2; the first step is always of order 1.
         sde: Solve the reverse SDE instead of the probability flow.
+        lower_order_final: Take the last step at order 1 too. The order of the whole stays; where the last step is much
+            longer in λ than the one before, as on `EqualTimes`, order 2 would extrapolate far beyond what it has seen.
         times: Where to stop: a grid, or the steps + 1 times.
         denoise: End with the denoiser's mean instead of the last noisy state.
         progress: Called with (steps begun, steps); True: a bar; "auto": a bar on a terminal, for walks over a second.
@@ -53,6 +55,7 @@ class DPMSolver(GridSampler):
         steps: int = 20,
         order: int = 2,
         sde: bool = False,
+        lower_order_final: bool = True,
         times: Grid | Sequence[float] | Tensor = EqualLogSNR(),
         denoise: bool = False,
         progress: Progress = "auto",
@@ -60,11 +63,11 @@ class DPMSolver(GridSampler):
         super().__init__(steps, times, denoise, progress)
         if order not in (1, 2):
             raise ArgumentError(program="DPMSolver", site="order", got=order, expected="1 or 2")
-        self.order, self.sde = order, sde
+        self.order, self.sde, self.lower_order_final = order, sde, lower_order_final
 
     def _extrapolation(self, walk: Walk, i: int) -> float:
         """h / 2 h_before, by which the data are carried on to the middle of the step; 0 at order 1."""
-        if self.order == 1 or i == 0:
+        if self.order == 1 or i == 0 or (self.lower_order_final and i == self.steps - 1):
             return 0.0
         last, t, s = (level.half_log_snr for level in walk.levels[i - 1 : i + 2])
         return 0.5 * (s - t) / (t - last)

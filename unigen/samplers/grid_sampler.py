@@ -106,7 +106,7 @@ class GridSampler(Sampler):
         with telling(self.progress, type(self).__name__) as tell:
             for end in self.states(walk, z, tell):  # noqa: B007
                 pass
-        return self._end(walk, end, lambda: rerun.partial(self._times(walk), z, self.states(walk, z)))
+        return self._end(walk, end, lambda: self._partial(rerun, walk, z))
 
     def trajectory(
         self, program: Program, n: int, context: Tensor | None = None, *, seed: int | None = None
@@ -163,6 +163,9 @@ class GridSampler(Sampler):
 
     def _times(self, walk: Walk) -> Tensor:
         return torch.stack([level.time for level in walk.levels])
+
+    def _partial(self, rerun: Rerun, walk: Walk, z: Tensor) -> PartialTrajectory:
+        return rerun.partial(self._times(walk), z, self.states(walk, z, keep=True))
 
     def _end(self, walk: Walk, z: Tensor, partial: Callable[[], PartialTrajectory]) -> Tensor:
         last = walk.levels[-1]

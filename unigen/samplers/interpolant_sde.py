@@ -7,7 +7,8 @@ since E[eps | z] = −sigma_t ∇ log p_t(z): the drift added and the noise adde
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from typing import final
 
 import torch
@@ -17,7 +18,11 @@ from unigen.dynamics.interpolant_flow import interpolant_flow_of
 from unigen.dynamics.solvers import integrate_sde
 from unigen.errors import ArgumentError, NonFiniteError
 from unigen.program import Program
+from unigen.samplers.progress import Progress, check_progress, telling
+from unigen.samplers.rerun import Rerun
 from unigen.samplers.sampler import Sampler
+
+_METHODS = ("euler", "heun", "milstein", "srk")
 
 
 @final
@@ -27,10 +32,10 @@ class InterpolantSDE(Sampler):
     Its coefficients are finite at both ends. The bias of a draw falls in proportion to 1/steps.
 
     Args:
-        steps: Number of steps, one network evaluation each (two for ``heun``).
+        steps: Number of steps, one network evaluation each (``heun``: two, ``srk``: ten).
         noise: 0 is the flow itself; every value ≥ 0 has the same marginals for an exact velocity.
-        method: ``euler`` or ``heun``.
-        progress: Called with (steps begun, steps).
+        method: ``euler``; by torchsde ``heun``, ``milstein`` (which is ``euler`` here) or ``srk``.
+        progress: Called with (steps begun, steps); True: a bar; "auto": a bar on a terminal, for walks over a second.
 
     Raises:
         ArgumentError: A setting is out of range.
@@ -44,13 +49,18 @@ class InterpolantSDE(Sampler):
         steps: int = 200,
         noise: float = 1.0,
         method: str = "euler",
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = "auto",
     ) -> None:
         if steps < 1:
             raise ArgumentError(program="InterpolantSDE", site="steps", got=steps, expected="at least 1")
         if not 0.0 <= noise < float("inf"):
             raise ArgumentError(program="InterpolantSDE", site="noise", got=noise, expected="a number >= 0")
-        self.steps, self.noise, self.method, self.progress = steps, float(noise), method, progress
+        if method not in _METHODS:
+            raise ArgumentError(
+                program="InterpolantSDE", site="method", got=method, expected=" | ".join(_METHODS)
+            )
+        self.steps, self.noise, self.method = steps, float(noise), method
+        self.progress = check_progress(progress, "InterpolantSDE")
 
     def draw(self, program: Program, n: int, context: Tensor | None = None) -> Tensor:
         """Return n draws, shape (n, *event_shape).
@@ -58,7 +68,7 @@ class InterpolantSDE(Sampler):
         Raises:
             ArgumentError: The program has no flow along an interpolant.
             UnsupportedQueryError: Its noise is not normal, or not independent of the data.
-            NonFiniteError: The solver diverged.
+            NonFiniteError: The solver diverged; ``partial`` has the states so far.
         """
         flow = interpolant_flow_of(program)
         flow.check_gaussian()
@@ -73,9 +83,20 @@ class InterpolantSDE(Sampler):
         def diffusion(t: Tensor, y: Tensor) -> Tensor:
             return self.noise * torch.sqrt(2.0 * flow.interpolant.sigma(t))
 
-        x = flow.leave(integrate_sde(drift, diffusion, z, times, self.method, progress=self.progress))
+        solve, rerun = (
+            functools.partial(integrate_sde, drift, diffusion, z, times, self.method),
+            Rerun(z.device),
+        )
+        with telling(self.progress, type(self).__name__) as tell:
+            x = flow.leave(solve(progress=tell))
         if not bool(torch.isfinite(x).all()):
             raise NonFiniteError(
-                "the solver diverged", program=program.name, hint="more steps, or less noise"
-            )
+                "the solver diverged", program=program.name, hint="more steps, or less noise",
+                partial=rerun.partial(times, z, _after_first(solve)),
+            )  # fmt: skip
         return x
+
+
+def _after_first(solve: Callable[..., Tensor]) -> Iterator[Tensor]:
+    """The states after the start, solved when the first is asked for."""
+    yield from solve(trajectory=True)[1:]

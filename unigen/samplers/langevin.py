@@ -9,15 +9,18 @@ instead of p.
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Iterator
+from typing import Any, final
 
+import torch
 from torch import Tensor
 
-from unigen.dynamics.langevin import check_langevin, langevin, metropolis_langevin
-from unigen.errors import UnsupportedQueryError
+from unigen.dynamics.langevin import Energy, check_langevin, langevin, metropolis_langevin
+from unigen.errors import NonFiniteError, UnsupportedQueryError
 from unigen.logprob import Kind
 from unigen.program import Program
 from unigen.samplers.chains import Start, chain_starts, refuse_bounded, without_noise
+from unigen.samplers.rerun import Rerun
 from unigen.samplers.sampler import Sampler
 
 
@@ -65,6 +68,7 @@ class Langevin(Sampler):
             UnsupportedQueryError: x is discrete or bounded, or MALA is asked for a density that is only bounded
                 or estimated.
             ShapeError: The starts have another shape.
+            NonFiniteError: A chain left the finite numbers; ``partial`` has the states so far, by steps.
         """
         refuse_bounded(program)
         self._refuse_correction(program)
@@ -75,7 +79,13 @@ class Langevin(Sampler):
 
         unit = getattr(program, "length", 1.0) ** 2
         options = {"steps": self.steps, "step_size": self.step_size * unit, "temperature": self.temperature}
+        rerun, start = Rerun(x.device), x
         x = metropolis_langevin(energy, x, **options)[0] if self.adjusted else langevin(energy, x, **options)
+        if not bool(torch.isfinite(x).all()):
+            raise NonFiniteError(
+                "the chains diverged", program=program.name, hint="a smaller step_size, or adjusted=True",
+                partial=rerun.partial(torch.arange(self.steps + 1), start, _states(energy, start, options)),
+            )  # fmt: skip
         return without_noise(program, energy, x) if self.denoise else x
 
     def _refuse_correction(self, program: Program) -> None:
@@ -86,3 +96,10 @@ class Langevin(Sampler):
                 got=f"kind {program.kind}",
                 hint="adjusted=False follows the score of the bound",
             )
+
+
+def _states(energy: Energy, x: Tensor, options: dict[str, Any]) -> Iterator[Tensor]:
+    """The states of unadjusted chains, one after the other; those of adjusted ones never diverge."""
+    for _ in range(options["steps"]):
+        x = langevin(energy, x, **options | {"steps": 1})
+        yield x

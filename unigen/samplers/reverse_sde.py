@@ -35,7 +35,7 @@ class ReverseSDE(GridSampler):
     strong orders are 1 for ``euler``, ``heun`` and ``milstein`` and 1.5 for ``srk``.
 
     Args:
-        steps: Number of steps, one network evaluation each (``heun``: two, ``srk``: four).
+        steps: Number of steps, one network evaluation each (``heun``: two, ``srk``: ten).
         noise: 1 is the reverse SDE, 0 the probability flow; every value has the same marginals for an exact score.
         method: ``euler`` or ``heun``; by torchsde ``milstein`` or ``srk``.
         denoise: End with the denoiser's mean instead of the last noisy state.
