@@ -112,6 +112,7 @@ def test_it_is_a_sampler():
     assert torch.equal(x, program.sample(100, sampler=sampler, seed=1))
     found = sampler.posterior(program)
     assert found.resampled == found.ess.shape[0]
+    assert torch.unique(found.draws, dim=0).shape[0] > 48  # the moves part what resampling doubled
     assert found.log_evidence.stderr is not None
     x = ug.PPCA(20, 2).sample(
         30, sampler=AnnealedSMC(lambda x: -x.square().sum(-1), 32)
