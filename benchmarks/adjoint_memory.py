@@ -4,6 +4,8 @@
 
 Each measurement is a process of its own: the growth of its peak resident memory while one loss is differentiated, and
 the bytes that the backward pass keeps. Gradients through the solver's steps stand beside it at 100 and 1,000 steps.
+What the adjoint keeps is the same at every number of steps; the peak grows by about a kilobyte a step, the times of
+the steps themselves as tensors, whatever the batch and the network.
 """
 
 from __future__ import annotations
