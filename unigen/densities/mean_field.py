@@ -99,7 +99,9 @@ class NaiveMeanField(Normaliser):
     def __init__(self, steps: int = 10_000, tolerance: float = 1e-7, starts: int = 8) -> None:
         for name, value in (("steps", steps), ("starts", starts)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ArgumentError(program="NaiveMeanField", site=name, got=value, expected="a positive integer")
+                raise ArgumentError(
+                    program="NaiveMeanField", site=name, got=value, expected="a positive integer"
+                )
         if not tolerance > 0:
             raise ArgumentError(program="NaiveMeanField", site="tolerance", got=tolerance, expected="> 0")
         self.steps, self.tolerance, self.starts = steps, tolerance, starts

@@ -58,7 +58,7 @@ class Enumeration(Normaliser):
     """log Z as the sum over all states of the smaller layer, at most 2²⁰ of them; differentiable.
 
     Example:
-        >>> import unigen as ug
+        >>> import torch, unigen as ug
         >>> ug.RBM(features=30, hidden=4).log_prob(torch.zeros(1, 30), density=Normalised(Enumeration())).kind
         <Kind.EXACT: 'exact'>
     """
@@ -90,7 +90,7 @@ class Normalised(Density):
         error of ``log_prob(x).mean()`` supposes.
 
     Example:
-        >>> import unigen as ug
+        >>> import torch, unigen as ug
         >>> rbm = ug.RBM(features=3, hidden=2)
         >>> states = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3)
         >>> rbm.log_prob(states, density=Normalised()).value.exp().sum().item()
@@ -139,6 +139,7 @@ def normalised(minus_energy: LogProb, log_z: LogProb) -> LogProb:
         log_z: log Z of the same energy, shape ().
 
     Example:
+        >>> import torch
         >>> minus_energy = LogProb(torch.zeros(2), Kind.UNNORMALISED)
         >>> print(normalised(minus_energy, LogProb(torch.tensor(1.0), Kind.LOWER_BOUND)).kind)
         upper bound

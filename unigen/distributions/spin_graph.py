@@ -72,7 +72,8 @@ def colour_blocks(units: int, edges: Iterable[Sequence[int]]) -> list[list[int]]
     """
     import networkx
 
-    graph = networkx.Graph(list(edges))
+    graph = networkx.Graph()
     graph.add_nodes_from(range(units))
+    graph.add_edges_from(tuple(edge) for edge in edges)
     colours = networkx.greedy_color(graph, strategy="connected_sequential_bfs")
     return [[i for i in range(units) if colours[i] == colour] for colour in range(max(colours.values()) + 1)]
