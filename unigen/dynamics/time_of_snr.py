@@ -34,7 +34,7 @@ def time_of(schedule: Schedule, log_snr: Tensor) -> Tensor:
     """
     value = log_snr.double()
     high, low = (float(schedule.log_snr(value.new_full((1,), end))) for end in (0.0, 1.0))
-    slack = 1e-5 * (1.0 + value.abs())
+    slack = (1e-5 * (1.0 + value.abs())).nan_to_num(posinf=0.0)
     if not bool(((value <= high + slack) & (value >= low - slack)).all()):
         raise ArgumentError(
             "the schedule never has this log SNR", program=type(schedule).__name__, site="log_snr",
