@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from unigen.dynamics.brownian import FreshIncrements
-from unigen.dynamics.solvers import integrate_ode, integrate_sde
+from unigen.dynamics.solvers import integrate_ode, integrate_sde, solve_stepped
+from unigen.dynamics.stepping import Clock, Stepped
 from unigen.errors import ArgumentError, DivergedError, DTypeError, EmptyDataError, ShapeError
 
 
@@ -86,6 +87,43 @@ def test_strong_order_of_euler_with_additive_noise():
     reference = solve(1024)
     errors = [float((solve(k) - reference).abs().mean()) for k in steps]
     assert slope(steps, errors) == pytest.approx(1.0, abs=0.15)
+
+
+@pytest.mark.parametrize("event", [(3,), (2, 3)])
+def test_euler_is_that_of_torchsde_with_the_same_increments(event):
+    """And Milstein's method is Euler's where the noise does not depend on the state."""
+    times, x = torch.linspace(1, 0, 6, dtype=torch.float64) ** 2, torch.randn(4, *event, dtype=torch.float64)
+    fields = (lambda t, y: t - y**2), (lambda t, y: 0.5 + t)
+    noise = torch.randn(5, 4, math.prod(event), dtype=torch.float64)
+
+    class Path:
+        shape, levy_area_approximation = (4, math.prod(event)), "none"
+
+        def __call__(self, ta, tb):
+            step = next(i for i in range(5) if math.isclose(float(times[i]), tb))
+            return noise[step] * math.sqrt(tb - ta)
+
+    ours = integrate_sde(*fields, x, times, brownian=Path(), trajectory=True)
+    sde = Stepped(*fields, times, x.shape[1:], "ito")
+    sde.clock = Clock(Path(), 5, None, times.tolist())
+    theirs = solve_stepped(sde, x.flatten(1), torch.arange(6.0, dtype=torch.float64), "euler", None)
+    torch.testing.assert_close(ours.flatten(2), theirs, rtol=1e-12, atol=1e-12)
+    milstein = integrate_sde(*fields, x, times, "milstein", brownian=Path(), trajectory=True)
+    torch.testing.assert_close(ours, milstein, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["euler", "heun", "milstein", "srk"])
+def test_noise_that_mixes_coordinates_is_refused(method):
+    mixing = torch.eye(3).expand(2, 3, 3)
+    with pytest.raises(ShapeError, match="diagonal"):
+        integrate_sde(
+            lambda t, y: -y,
+            lambda t, y: mixing,
+            torch.ones(2, 3),
+            [0.0, 0.5, 1.0],
+            method,
+            stratonovich=method == "heun",
+        )
 
 
 ORDERS = [("euler", 1), ("midpoint", 2), ("heun2", 2), ("heun3", 3), ("rk4", 4)]

@@ -8,6 +8,7 @@ from scipy import stats
 
 from tests.diffusion_problems import gaussian_diffusion, mixture_diffusion
 from unigen.dynamics.schedule import LogLinearSNR, VPCosine
+from unigen.errors import ArgumentError
 from unigen.models.diffusion import Diffusion
 from unigen.samplers.probability_flow import ProbabilityFlowODE
 
@@ -46,3 +47,24 @@ def test_equal_noise_gives_equal_draws_and_gradients_pass():
     assert torch.equal(one, sampler.push(program, z))
     assert torch.autograd.gradcheck(lambda y: sampler.push(program, y), z)
     assert math.isfinite(float(one.detach().sum()))
+
+
+def flow_of_gaussian(times, z, std=0.5, schedule=LogLinearSNR()):  # noqa: B008
+    """States of the exact flow of N(0, std²) data: noise scaled by √(alpha² std² + sigma²)."""
+    alpha, sigma = schedule.alpha(times), schedule.sigma(times)
+    spread = torch.sqrt(alpha**2 * std**2 + sigma**2)
+    return (spread / spread[0]).reshape(-1, 1, 1) * z
+
+
+def test_a_trajectory_is_the_flow_of_its_start():
+    program, sampler = gaussian_diffusion(LogLinearSNR(), std=0.5, dims=2), ProbabilityFlowODE(1e-8, 1e-8)
+    path = sampler.trajectory(program, 5, seed=2)
+    assert path.states.shape == (11, 5, 2)
+    torch.testing.assert_close(
+        path.states, flow_of_gaussian(path.times, path.states[0]), rtol=1e-6, atol=1e-6
+    )
+    torch.testing.assert_close(path.draws, program.sample(5, sampler=sampler, seed=2), rtol=1e-6, atol=1e-6)
+    few = sampler.trajectory(program, 5, seed=2, times=[1.0, 0.4, 0.0])
+    torch.testing.assert_close(few.states[-1], path.states[-1], rtol=1e-6, atol=1e-6)
+    with pytest.raises(ArgumentError, match="fall from 1"):
+        sampler.trajectory(program, 5, times=[0.9, 0.0])

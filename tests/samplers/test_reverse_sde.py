@@ -5,12 +5,17 @@ import math
 import pytest
 import torch
 
-from tests.diffusion_problems import gaussian_diffusion, mixture_diffusion, mixture_log_prob
+from tests.diffusion_problems import ZeroTerminal, gaussian_diffusion, mixture_diffusion, mixture_log_prob
+from unigen.dynamics.prediction import X0
 from unigen.dynamics.schedule import LogLinearSNR, VPLinear
+from unigen.dynamics.sde import ForwardSDE
+from unigen.dynamics.sde import ReverseSDE as Dynamics
+from unigen.dynamics.solvers import integrate_sde
 from unigen.errors import ArgumentError, NonFiniteError
 from unigen.models.diffusion import Diffusion
 from unigen.models.ppca import PPCA
 from unigen.samplers.grids import EqualLogSNR, KarrasTimes
+from unigen.samplers.predictor_corrector import PredictorCorrector
 from unigen.samplers.reverse_sde import ReverseSDE
 
 
@@ -100,3 +105,49 @@ def test_a_divergent_network_says_so():
         program.denoiser.network.output.bias.fill_(math.inf)
     with pytest.raises(NonFiniteError, match="diverged"):
         program.sample(2, sampler=ReverseSDE(3))
+
+
+@pytest.mark.parametrize("method", ["milstein", "srk"])
+def test_methods_of_torchsde_have_the_moments_of_the_data(method):
+    n, bias = 10_000, 0.03
+    program = gaussian_diffusion(LogLinearSNR(1e4, 1e-4), mean=-1.0, std=0.5)
+    sampler = ReverseSDE(150, method=method)
+    x = program.sample(n, sampler=sampler, seed=0)
+    assert abs(float(x.mean()) + 1.0) < bias + 5 * 0.5 / math.sqrt(n)
+    assert abs(float(x.std()) / 0.5 - 1) < bias + 5 / math.sqrt(2 * n)
+    torch.testing.assert_close(sampler.trajectory(program, n, seed=0).draws, x)
+
+
+@pytest.mark.parametrize("method", ["euler", "heun"])
+def test_a_step_is_that_of_the_solver_with_the_same_noise(method, monkeypatch):
+    program, times = gaussian_diffusion(LogLinearSNR(), std=0.5, dims=2), torch.linspace(1, 0, 6) ** 1.5
+    z, noise = torch.randn(4, 2, dtype=torch.float64), torch.randn(5, 4, 2, dtype=torch.float64)
+    rows = iter(noise)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "randn_like", lambda _: next(rows))
+        ours = ReverseSDE(5, 0.7, method, times=times).push(program, z)
+    grid = times.double()
+
+    class Path:
+        shape, levy_area_approximation = (4, 2), "none"
+
+        def __call__(self, ta, tb):
+            step = next(i for i in range(5) if math.isclose(float(grid[i]), tb))
+            return -noise[step] * math.sqrt(tb - ta)
+
+    reverse = Dynamics(ForwardSDE(LogLinearSNR()), program.denoiser.score, 0.7)
+    end = integrate_sde(reverse.drift, reverse.diffusion, z, grid, method, brownian=Path())
+    torch.testing.assert_close(ours, end / LogLinearSNR().alpha(grid[-1]), rtol=1e-10, atol=1e-10)
+
+
+def test_methods_are_known_and_rates_are_finite():
+    with pytest.raises(ArgumentError, match=r"euler \| heun \| milstein \| srk"):
+        ReverseSDE(method="leapfrog")
+    program = gaussian_diffusion(LogLinearSNR())
+    with pytest.raises(ArgumentError, match="takes all steps itself"):
+        program.sample(2, sampler=PredictorCorrector(ReverseSDE(3, method="srk")))
+    assert program.sample(2, sampler=PredictorCorrector(ReverseSDE(3))).shape == (2, 1)
+    network = program.denoiser.network
+    endless = Diffusion(1, network=network, schedule=ZeroTerminal(), prediction=X0()).double()
+    with pytest.raises(ArgumentError, match="infinite at an end"):
+        endless.sample(2, sampler=ReverseSDE(3))
