@@ -1,13 +1,12 @@
-"""Samplers of a diffusion: quality against evaluations beside diffusers and azula, time beside loops by hand.
+"""Samplers of a diffusion: quality beside diffusers and azula, time beside loops by hand.
 
     python -m benchmarks.sde_sampling --out figures
 
 Quality: sliced Wasserstein-2 distance and MMD of draws to a Gaussian mixture, with its exact score and with a small
-trained network, at 10, 20, 50, 100 and 200 evaluations; every sampler has the same network, schedule and noise. The row
-of exact draws is the floor of the two statistics. Peers need ``pip install diffusers azula``; what is absent is named and left out.
-
-Time: CPU time of 200 steps relative to the loop by hand, at four sizes. ``--quick`` does less of everything,
-``--speed`` and ``--quality`` one part only.
+trained network, at 10, 20, 50, 100 and 200 evaluations; every sampler has the same network, schedule and noise. The
+row of exact draws is the floor of the two statistics. Peers need ``pip install diffusers azula``; what is absent is
+named and left out. Time: CPU time of 200 steps relative to the loop by hand, at four sizes. ``--quick`` does less of
+everything, ``--speed`` and ``--quality`` one part only.
 """
 
 from __future__ import annotations

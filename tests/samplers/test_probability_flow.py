@@ -49,7 +49,7 @@ def test_equal_noise_gives_equal_draws_and_gradients_pass():
     assert math.isfinite(float(one.detach().sum()))
 
 
-def flow_of_gaussian(times, z, std=0.5, schedule=LogLinearSNR()):  # noqa: B008
+def flow_of_gaussian(times, z, std=0.5, schedule=LogLinearSNR()):
     """States of the exact flow of N(0, std²) data: noise scaled by √(alpha² std² + sigma²)."""
     alpha, sigma = schedule.alpha(times), schedule.sigma(times)
     spread = torch.sqrt(alpha**2 * std**2 + sigma**2)
