@@ -2,7 +2,7 @@
 
 The schedule is the variance-preserving one with linear beta: exactly, since the betas that diffusers takes are made
 from its signal levels at 1000 times, and azula takes the levels themselves. A network is asked at the very noise level
-that a scheduler is at, also where that is between two of the 1000 times. What cannot be imported is left out, and named.
+that a scheduler is at, also where that is between two of the 1000 times. What cannot be imported is left out and named.
 """
 
 from __future__ import annotations

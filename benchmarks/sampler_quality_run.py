@@ -74,7 +74,7 @@ def by_unigen(program: Diffusion) -> dict[str, Draw]:
 def qualities(
     program: Diffusion, peers: Mapping[str, Draw], evaluations: Sequence[int], seeds: int, n: int
 ) -> Table:
-    """Our draws and the peers' at all numbers of evaluations; every seed has its own noise and exact draws, the same for all."""
+    """All draws, ours and the peers'; every seed has its own noise and exact draws, the same for all."""
     mixture, draws, found = Mixture(), by_unigen(program) | dict(peers), {}
     network = program.denoiser.network
     for seed in range(seeds):
