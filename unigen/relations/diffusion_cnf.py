@@ -12,6 +12,7 @@ p_t is a mixture of two Gaussians with known density, score and distribution fun
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -23,12 +24,16 @@ from unigen.dynamics.schedule import Schedule, VPLinear
 from unigen.dynamics.sde import Dynamics, ForwardSDE, ProbabilityFlow, ReverseSDE
 from unigen.dynamics.solvers import integrate_ode, integrate_sde
 from unigen.models.diffusion import Diffusion
+from unigen.plots.style import COLOURS, figure, style
 from unigen.program import Program
 from unigen.queries import seeded
 from unigen.relations.evidence import Claim, Evidence, statistical
 from unigen.relations.relation import Relation
 from unigen.samplers.probability_flow import ProbabilityFlowODE
 from unigen.samplers.reverse_sde import ReverseSDE as ReverseSDESampler
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SOLVER = 1e-10  # tolerance of a step of the ODE; some hundred steps add up to less than ROUNDING
 ROUNDING = 1e-7
@@ -145,6 +150,41 @@ class DiffusionCNF(Relation):
         return statistical(
             "E x² by the SDE = m² + s²", squares.mean().item(), right, stderr, bias=0.01 * right
         )
+
+    def figure(
+        self, *, centre: float = 2.0, std: float = 0.35, schedule: Schedule = VPLinear(), seed: int = 0
+    ) -> Figure:
+        """Draw the marginals as a map over t, with lines of the flow and paths of the reverse SDE."""
+        law, forward = TwoGaussians(schedule, centre, std), ForwardSDE(schedule)
+        times = torch.linspace(1.0, 1e-3, 201, dtype=torch.float64)
+        starts = torch.special.ndtri(torch.linspace(0.05, 0.95, 13, dtype=torch.float64))[:, None]
+        ode = integrate_ode(
+            self.flow(forward, law).drift, starts, 1.0, 1e-3, 1e-6, 1e-6, at=times.tolist()
+        ).value
+        reverse = ReverseSDE(forward.on_grid(times), law.score)
+        with seeded(seed, torch.device("cpu")):
+            sde = integrate_sde(reverse.drift, reverse.diffusion, starts, times, trajectory=True)
+        z = torch.linspace(-3.5, 3.5, 141, dtype=torch.float64)
+        density = law.log_prob(times[:, None], z).exp().T
+        with style():
+            fig = figure(7.6, 3.1)
+            panels = fig.subplots(1, 2, sharey=True)
+            for axes, path, title in zip(
+                panels, (ode, sde), ("probability flow", "reverse SDE"), strict=True
+            ):
+                axes.pcolormesh(
+                    times.numpy(),
+                    z.numpy(),
+                    density.sqrt().numpy(),
+                    cmap="Greys",
+                    shading="gouraud",
+                    rasterized=True,
+                    vmax=1.6,
+                )
+                axes.plot(times, path[..., 0], color=COLOURS[0], linewidth=0.8)
+                axes.set(xlabel="t (data at 0)", title=title, ylim=(-3.5, 3.5))
+                axes.grid(False)
+        return fig
 
     def check_programs(self, a: Program, b: Program, data: Tensor) -> Evidence:
         """Measure a fitted diffusion: the flow there and back, its density, and the marginals of flow and SDE.

@@ -12,7 +12,7 @@ worked example is the straight path of N(mean, std²), where everything is in cl
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -25,10 +25,14 @@ from unigen.dynamics.unit_flow import UnitFlow
 from unigen.errors import UnsupportedQueryError
 from unigen.models.diffusion import Diffusion
 from unigen.models.flow_matching import FlowMatching
+from unigen.plots.style import COLOURS, figure, style
 from unigen.program import Program
 from unigen.relations.evidence import Claim, Evidence
 from unigen.relations.relation import Relation
 from unigen.samplers.probability_flow import ProbabilityFlowODE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 P = TypeVar("P", bound=Program)
 
@@ -174,6 +178,27 @@ class DiffusionFlowMatching(Relation):
         )
         claims.append(Claim("largest error of the 25 conversions", gap, 0.0, ROUNDING))
         return self.evidence(*claims, velocity_from_noise_to_data=-velocity.item())
+
+    def figure(self, *, mean: float = 2.0, std: float = 0.5, time: float = 0.5) -> Figure:
+        """Draw the five readings of one network against the state, and the velocity with its lines over time."""
+        path, z = Linear(), torch.linspace(-2.0, 4.0, 61, dtype=torch.float64)
+        law, t = GaussianPath(path, mean, std), torch.full((61,), time, dtype=torch.float64)
+        u, eps = law.pair(z, t)
+        readings = {"data x₀": u, "noise ε": eps, "v": path.alpha(t) * eps - path.sigma(t) * u,
+                    "velocity": path.velocity(u, eps, t), "score / 4": law.score(z, t) / 4}  # fmt: skip
+        times = torch.linspace(0.0, 1.0, 101, dtype=torch.float64)
+        with style():
+            fig = figure(7.6, 3.1)
+            left, right = fig.subplots(1, 2)
+            for name, value in readings.items():
+                left.plot(z, value, label=name)
+            left.set(xlabel="z_t", title=f"affine in one another, t = {time:g}")
+            left.legend(fontsize=7)
+            for noise in torch.linspace(-2, 2, 9).tolist():
+                line = path.alpha(times) * mean + law.variance(times).sqrt() * noise
+                right.plot(times, line, color=COLOURS[3], linewidth=0.8)
+            right.set(xlabel="t (data at 0)", title=f"flow between N({mean:g}, {std:g}²) and N(0, 1)")
+        return fig
 
     def check_programs(self, a: Program, b: Program, data: Tensor) -> Evidence:
         """Convert both programs, and compare densities of the data and draws from the same noise.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import TYPE_CHECKING
 
 import pyro
 import torch
@@ -19,11 +20,15 @@ from torch import Tensor
 
 from unigen.logprob import Kind
 from unigen.objectives.elbo import ELBO
+from unigen.plots.style import COLOURS, GREY, figure, style
 from unigen.program import Program
 from unigen.queries import seeded
 from unigen.relations.evidence import Claim, Evidence, statistical
 from unigen.relations.relation import Relation
 from unigen.traces import log_weights
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 QUADRATURE = 1e-8  # error of the trapezoid sums, seen by halving the step
 LADDER = (1, 5, 50)
@@ -108,6 +113,29 @@ class ELBOtoIWAE(Relation):
         claims.append(Claim("k (log p − L_k) → Var(w/p)/2", rate, limit, 1e-4))
         table = {f"L_{k}": round(bound, 6) for k, bound in zip(samples, bounds, strict=True)}
         return self.evidence(*claims, evidence=round(evidence, 6), limit=round(limit, 6), **table)
+
+    def figure(self, *, x: float = 1.0, largest: int = 200) -> Figure:
+        """Draw the ladder of bounds against k, and k times the gap with its limit."""
+        evidence = -0.25 * x * x - 0.5 * math.log(4 * math.pi)
+        second = math.exp(-x * x / 3) / math.sqrt(3 * math.pi) / (2 * math.sqrt(math.pi))
+        limit = 0.5 * (second / math.exp(2 * evidence) - 1)
+        steps = sorted({round(largest ** (i / 14)) for i in range(15)})
+        bounds = [bound_by_quadrature(x, k, points=1501) for k in steps]
+        with style():
+            fig = figure(7.4, 3.0)
+            left, right = fig.subplots(1, 2, sharex=True)
+            left.semilogx(steps, bounds, "o-", color=COLOURS[0], markersize=3, label="L_k")
+            left.axhline(
+                evidence, color=GREY, linestyle=":", linewidth=0.9, label=f"log p(x) = {evidence:.4f}"
+            )
+            left.set(xlabel="k", ylabel="nats", title="from the ELBO to the evidence")
+            gaps = [k * (evidence - bound) for k, bound in zip(steps, bounds, strict=True)]
+            right.semilogx(steps, gaps, "o-", color=COLOURS[1], markersize=3, label="k (log p − L_k)")
+            right.axhline(limit, color=GREY, linestyle=":", linewidth=0.9, label=f"Var(w/p)/2 = {limit:.4f}")
+            right.set(xlabel="k", title="the rate")
+            left.legend()
+            right.legend()
+        return fig
 
     def check_programs(self, a: Program, b: Program, data: Tensor, context: Tensor | None = None) -> Evidence:
         """Climb the ladder on a program's own model and guide, up to the exact evidence where it is known.

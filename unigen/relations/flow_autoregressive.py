@@ -11,6 +11,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,9 +26,13 @@ from unigen.distributions.scales import raw_scale
 from unigen.distributions.transforms import Affine
 from unigen.models.flow import MAF
 from unigen.models.made import MADE
+from unigen.plots.warp import plane_grid, warp_figure
 from unigen.program import Program
 from unigen.relations.evidence import Claim, Evidence
 from unigen.relations.relation import Relation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ROUNDING = 1e-9  # of float64 sums and determinants of some hundred terms of order one
 ROWS = 16  # rows on which Jacobians are taken by brute force
@@ -87,6 +92,15 @@ class FlowAutoregressive(Relation):
             *self._triangular("flow", *self.steps(maf)[-1], x),
             nll=round(entropy, 6),
         )
+
+    def figure(self, *, covariance: Sequence[Sequence[float]] = ((1.4, 0.8), (0.8, 1.2))) -> Figure:
+        """Draw noise with a grid, and what the autoregressive map makes of it: vertical lines stay vertical."""
+        c = torch.tensor(covariance, dtype=torch.float64)
+        maf, grid = self.maf_of(torch.zeros(2, dtype=torch.float64), c), torch.from_numpy(plane_grid())
+        noise = torch.randn(300, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        images = maf.from_noise(grid.flatten(0, 1)).reshape(grid.shape), maf.from_noise(noise)
+        panels = {"noise z": (grid, noise), "data: x_1 from z_1, x_2 from both": images}
+        return warp_figure(panels, ["z_1", "x_1"])
 
     def check_programs(self, a: Program, b: Program, data: Tensor) -> Evidence:
         """Take each program apart: every step triangular, and the product of its conditionals equal to its log p.

@@ -11,16 +11,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from unigen.nn.critic import Critic
 from unigen.objectives.games import NonSaturating
+from unigen.plots.style import COLOURS, GREY, figure, style
 from unigen.program import Program
 from unigen.queries import seeded
 from unigen.relations.evidence import Claim, Evidence, statistical
 from unigen.relations.relation import Relation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 QUADRATURE = 1e-9  # error of the trapezoid sums, seen by halving the step
 FEWEST = 200  # rows of data
@@ -123,6 +128,29 @@ class GANtoDensityRatio(Relation):
             statistical("slope of a trained critic", weight, -mean, slope, bias=1e-4),
             statistical("its value at 0", bias, mean * mean / 2, shift, bias=1e-4),
         ]
+
+    def figure(self, *, mean: float = 1.0) -> Figure:
+        """Draw data, generator and the best critic, and the game's value around it."""
+        x = torch.linspace(-14.0, 14.0 + mean, 4001, dtype=torch.float64)
+        ratio = mean * mean / 2 - mean * x
+        density = torch.exp(-x.square() / 2) / math.sqrt(2 * math.pi)
+        p = density * (x[1] - x[0])
+        q = p * torch.exp(-ratio)
+        scales, seen = torch.linspace(0.0, 2.5, 51).tolist(), (x > -4) & (x < 4 + mean)
+        with style():
+            fig = figure(7.4, 3.1)
+            left, right = fig.subplots(1, 2)
+            left.plot(x[seen], density[seen], label="data p")
+            left.plot(x[seen], (density * torch.exp(-ratio))[seen], label="generator q")
+            left.plot(x[seen], torch.sigmoid(ratio)[seen], color=COLOURS[9], label="D* = p/(p + q)")
+            left.set(xlabel="x", title=f"logit D* = {mean * mean / 2:g} − {mean:g} x")
+            left.legend(fontsize=7)
+            right.plot(scales, [self.value(p, q, s * ratio) for s in scales], label="V(s · log p/q)")
+            right.axhline(self.value(p, q, ratio), color=GREY, linestyle=":", label="2 JSD − log 4")
+            right.axhline(-math.log(4.0), color=COLOURS[1], linestyle=":", label="− log 4: p = q")
+            right.set(xlabel="s", ylabel="nats", title="no critic does better than the log ratio")
+            right.legend(fontsize=7)
+        return fig
 
     def check_programs(self, a: Program, b: Program, data: Tensor) -> Evidence:
         """Train a fresh critic between the program's draws and the data, and read the divergence on unseen rows.
