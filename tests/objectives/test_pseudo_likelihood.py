@@ -28,9 +28,10 @@ def by_table(log_joint: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
 def test_the_loss_is_the_sum_of_log_conditionals(low):
     program = random_rbm(4, 3) if low == 0.0 else random_ising(4)
     table = log_p(program) if low == 0.0 else ising_log_mass(program)
-    s = states(4, low)
+    each = by_table(table.detach(), states(4, low))
+    s = states(4, low)[:5]  # over all states the sign of the log odds would not be seen
     (player,) = PseudoLikelihood().players(program)
-    torch.testing.assert_close(player.loss(s), -by_table(table.detach(), s).mean(), atol=1e-10, rtol=0)
+    torch.testing.assert_close(player.loss(s), -each[:5].mean(), atol=1e-10, rtol=0)
     (few,) = PseudoLikelihood(features=2).players(program)
     found = torch.stack([few.loss(s).detach() for _ in range(400)])
     assert abs(float(found.mean() - player.loss(s).detach())) < 5 * float(found.std()) / 20 + 1e-12
