@@ -128,7 +128,7 @@ class LatentScore(Relation):
                 x[::8], right[::8], "o", color=COLOURS[1], markersize=4, label="E[∇ log p(x | z) | x]"
             )
             bottom.axhline(0.0, color=GREY, linewidth=0.8)
-            bottom.set_xlabel("x")
+            bottom.set(xlabel="x", title="its score")
             bottom.legend()
         return fig
 
