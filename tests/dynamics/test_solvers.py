@@ -299,3 +299,29 @@ def test_an_adaptive_method_never_leaves_the_interval():
         )
     assert min(seen) == 0.0
     assert max(seen) == 1.0
+
+
+def test_strong_order_of_srk_with_additive_noise_and_a_linear_drift():
+    """dx = −x dt + dW against exp(−T) ∫ exp(s) dW, from the path and its integral over eighths of a step.
+
+    A linear drift leaves nothing of order 3/2 (the term with f'' is the only one), so that the order seen is two.
+    """
+    from torchsde import BrownianInterval
+
+    n, parts, errors, steps = 2_000, 8, [], [4, 8, 16]
+    for k in steps:
+        x, grid = torch.zeros(n, 1, dtype=torch.float64), torch.linspace(0, 1, k + 1, dtype=torch.float64)
+        generator = torch.Generator().manual_seed(k)
+        end = integrate_sde(lambda t, y: -y, lambda t, y: 1.0, x, grid, "srk", generator=generator)
+        seed = int(torch.randint(2**31 - 1, (), generator=generator.manual_seed(k)))
+        path = BrownianInterval(
+            0.0, float(k), (n, 1), torch.float64, "cpu", seed, 1.0, levy_area_approximation="space-time"
+        )
+        for i in range(k):
+            path(float(i), float(i + 1), return_U=True)
+        exact = x
+        for i in range(k * parts):
+            w, u = path(i / parts, (i + 1) / parts, return_U=True)
+            exact = math.exp(-1 / (k * parts)) * exact + w / math.sqrt(k) - u / k**1.5
+        errors.append(float((end - exact).abs().mean()))
+    assert slope(steps, errors) == pytest.approx(2.0, abs=0.15)

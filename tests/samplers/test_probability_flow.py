@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -68,3 +69,17 @@ def test_a_trajectory_is_the_flow_of_its_start():
     torch.testing.assert_close(few.states[-1], path.states[-1], rtol=1e-6, atol=1e-6)
     with pytest.raises(ArgumentError, match="fall from 1"):
         sampler.trajectory(program, 5, times=[0.9, 0.0])
+
+
+@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("midpoint", 2), ("heun2", 2), ("rk4", 4)])
+def test_the_order_of_fixed_steps(method, order):
+    schedule = LogLinearSNR(1e2, 1e-2)
+    program, z = gaussian_diffusion(schedule, std=0.5), torch.randn(16, 1, dtype=torch.float64)
+    ends = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    exact = flow_of_gaussian(ends, z, schedule=schedule)[-1] / schedule.alpha(ends[1])
+    errors = []
+    for steps in (128, 256, 512):
+        sampler = ProbabilityFlowODE(method=method, options={"step_size": 1.0 / steps})
+        errors.append(float((sampler.push(program, z).detach() - exact).abs().max()))
+    halvings = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
+    assert sum(halvings) / 2 == pytest.approx(order, abs=0.1)
