@@ -248,7 +248,7 @@ def convert_along(program: Program, to: str, longest: int = 3) -> Program:
         UnsupportedQueryError: No chain of theorems licenses it; the message names the assumption that fails.
 
     Example:
-        >>> import unigen as ug
+        >>> import torch, unigen as ug
         >>> pca = ug.PCA(3, 1)
         >>> pca.solve(torch.randn(50, 3) * torch.tensor([3.0, 1.0, 1.0]))
         >>> convert_along(pca, "VAE").name

@@ -149,7 +149,7 @@ class PosteriorCollapse(Relation):
             return (-square / (2 * noise) - beta * kl).mean() - 0.5 * d * math.log(2 * math.pi * noise)
 
         at = torch.zeros((), dtype=spectrum.dtype)
-        return float(torch.autograd.functional.hessian(profile, at))
+        return torch.as_tensor(torch.autograd.functional.hessian(profile, at)).item()
 
     def figure(
         self,

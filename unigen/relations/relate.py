@@ -136,7 +136,7 @@ def relate(a: Program, b: Program | None = None, data: object = None, *, through
         ShapeError: The programs have different event shapes.
 
     Example:
-        >>> import unigen as ug
+        >>> import torch, unigen as ug
         >>> found = relate(ug.FactorAnalysis(3, 1), ug.VAE(3, 1), torch.randn(20, 3))
         >>> [path.families for path in found.paths][0]
         ('FactorAnalysis', 'PPCA', 'VAE')
