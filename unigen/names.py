@@ -42,6 +42,11 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "HiddenMarkov": ("unigen.models.hidden_markov", "hidden Markov model, the path summed out"),
     "StateSpace": ("unigen.models.state_space", "linear-Gaussian state-space model, by the Kalman filter"),
     "DeepMarkov": ("unigen.models.deep_markov", "state-space model with neural transition and emission"),
+    "LatentSDE": (
+        "unigen.models.latent_sde",
+        "time series of a hidden diffusion, variational inference on paths",
+    ),
+    "LatentODE": ("unigen.models.latent_ode", "time series of a hidden ordinary differential equation"),
     "GAN": ("unigen.models.gan", "generative adversarial network, non-saturating"),
     "WGAN": ("unigen.models.gan", "GAN with the Wasserstein objective and gradient penalty"),
     "EnergyModel": ("unigen.models.energy", "energy-based model, contrastive divergence"),
@@ -84,6 +89,11 @@ PARTS: dict[str, str] = _flat(
         "unigen.samplers.gibbs": "Gibbs",
         "unigen.densities.normaliser": "Normalised Enumeration",
         "unigen.densities.annealed": "AnnealedNormaliser",
+        "unigen.densities.smc_normaliser": "SMCNormaliser",
+        "unigen.objectives.score_matching": "ScoreMatching",
+        "unigen.objectives.sliced_score_matching": "SlicedScoreMatching",
+        "unigen.objectives.noisy_score_matching": "NoisyScoreMatching",
+        "unigen.objectives.noise_contrastive": "NoiseContrastive",
         "unigen.densities.mean_field": "NaiveMeanField",
         "unigen.densities.belief_propagation": "BeliefPropagation",
         "unigen.distributions.visible_units": "BernoulliUnits GaussianUnits",
@@ -197,11 +207,11 @@ OTHERS: dict[str, str] = _flat(
         "unigen.distributions.orders": "scan_orders",
         "unigen.models.function": "from_functions",
         "unigen.models.ising": "Ising",
+        "unigen.models.potential": "Potential",
+        "unigen.densities.learned_normaliser": "LearnedNormaliser",
         "unigen.models.bayesian": "bayesian",
         "unigen.models.with_missing": "Incomplete with_missing",
         "unigen.models.labelled": "Labelled",
-        "unigen.models.latent_sde": "LatentSDE",
-        "unigen.models.latent_ode": "LatentODE",
         "unigen.models.guided": "Guided",
         "unigen.dynamics.guidance": "Guidance",
         "unigen.dynamics.observation": "Observation LinearObservation Inpainting",
@@ -209,6 +219,10 @@ OTHERS: dict[str, str] = _flat(
         "unigen.inference.noisy_classifier": "fit_noisy_classifier",
         "unigen.inference.infer": "infer",
         "unigen.inference.markov": "NUTS HMC",
+        "unigen.inference.langevin_chains": "MALA ULA Underdamped",
+        "unigen.inference.tempering": "Tempering",
+        "unigen.inference.mcmc": "mcmc",
+        "unigen.models.product_of_experts": "ProductOfExperts",
         "unigen.inference.variational": "Variational Laplace",
         "unigen.inference.draws": "Draws",
         "unigen.inference.predictive": "PosteriorPredictive",
@@ -229,7 +243,7 @@ OTHERS: dict[str, str] = _flat(
 )
 
 # No rows of the study: programs around any program, and programs over the times of irregular series.
-LIFTED = ("Incomplete", "Labelled", "Guided", "LatentSDE", "LatentODE")
+LIFTED = ("Incomplete", "Labelled", "Guided", "LatentSDE", "LatentODE", "ProductOfExperts", "Potential")
 
 MODULES = ("data", "plots", "errors", "estimators", "evaluate", "relations", "nn", "testing")
 

@@ -14,8 +14,8 @@ from unigen.densities.annealing import ladder
 from unigen.errors import ArgumentError, NonFiniteError, UnsupportedQueryError
 from unigen.logprob import Kind
 from unigen.models.ising import Ising
-from unigen.models.ppca import PPCA
 from unigen.models.rbm import RBM
+from unigen.models.vae import VAE
 
 PROBLEMS = {
     "weak RBM": lambda: random_rbm(8, 6, 0.3),
@@ -97,7 +97,7 @@ def test_refusals():
         with pytest.raises(ArgumentError, match="got"):
             AnnealedNormaliser(**options)
     with pytest.raises(UnsupportedQueryError, match="path"):
-        AnnealedNormaliser().log_z(PPCA(3, 1))
+        AnnealedNormaliser().log_z(VAE(3, 1))
     broken = random_ising(3)
     with torch.no_grad():
         broken.field[0] = 1e308

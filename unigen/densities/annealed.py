@@ -7,13 +7,18 @@ from typing import Any, Protocol, final, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from unigen.densities.annealed_normaliser import anneal_down, anneal_up, effective_chains, log_mean
 from unigen.densities.annealing import ladder
-from unigen.densities.normaliser import HasStates, Normaliser, require_method
+from unigen.densities.geometric_path import GeometricPath
+from unigen.densities.normaliser import HasStates, Normaliser
 from unigen.errors import ArgumentError, NonFiniteError, UnsupportedQueryError
 from unigen.logprob import Kind, LogProb
 from unigen.program import Program
+from unigen.queries import evaluating
+
+SWEEPS, SETTLE = 10_000, 100  # of chains towards draws of the target: Gibbs, and Hamiltonian after annealing
 
 
 @runtime_checkable
@@ -61,7 +66,10 @@ class NormaliserBracket:
 
 @final
 class AnnealedNormaliser(Normaliser):
-    """log Z ≈ log Z_0 + log 1/K Σ_k w_k, annealed from the program's base to its energy.
+    """log Z ≈ log Z_0 + log 1/K Σ_k w_k, annealed from a base of known log Z_0 to the program's energy.
+
+    A program with a ``path()`` of its own (RBM, Ising) is annealed along that; any other energy or density on the reals
+    along the geometric path from ``base``, with Hamiltonian transitions (``GeometricPath``).
 
     ``log_z`` is that estimate with the standard error of the delta method; ``lower`` is the same number as a bound in
     expectation, ``upper`` anneals draws of the program down, ``bracket`` does both.
@@ -70,6 +78,9 @@ class AnnealedNormaliser(Normaliser):
         steps: T, densities on the path.
         chains: K, independent chains, run together.
         rise: How the β crowd at both ends; see ``ladder``. Small is linear.
+        base: Where the geometric path begins: a program with exact density and draws, or a torch distribution; a
+            Gaussian fitted to the program's own draws if omitted.
+        leapfrog: Leapfrog steps of a transition on the geometric path; 1 is MALA.
 
     Raises:
         ArgumentError: A number out of range.
@@ -87,8 +98,16 @@ class AnnealedNormaliser(Normaliser):
 
     kind = Kind.ESTIMATE
 
-    def __init__(self, steps: int = 1000, chains: int = 100, *, rise: float = 2.0) -> None:
-        for name, value in (("steps", steps), ("chains", chains)):
+    def __init__(
+        self,
+        steps: int = 1000,
+        chains: int = 100,
+        *,
+        rise: float = 2.0,
+        base: Program | Distribution | None = None,
+        leapfrog: int = 5,
+    ) -> None:
+        for name, value in (("steps", steps), ("chains", chains), ("leapfrog", leapfrog)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ArgumentError(
                     program="AnnealedNormaliser", site=name, got=value, expected="a positive integer"
@@ -96,6 +115,7 @@ class AnnealedNormaliser(Normaliser):
         if not rise > 0:
             raise ArgumentError(program="AnnealedNormaliser", site="rise", got=rise, expected="> 0")
         self.steps, self.chains, self.rise = steps, chains, rise
+        self.base, self.leapfrog = base, leapfrog
 
     def log_z(self, program: Program) -> LogProb:
         """Return the estimate of log Z in nats, shape (), with its standard error.
@@ -104,47 +124,64 @@ class AnnealedNormaliser(Normaliser):
             UnsupportedQueryError: The program has no annealing path.
             NonFiniteError: No chain has a finite weight.
         """
-        value, stderr, _ = self._up(program)
+        with evaluating(program):
+            value, stderr, _ = self._up(self._path(program), program)
         return LogProb(value, Kind.ESTIMATE, stderr)
 
     def lower(self, program: Program) -> LogProb:
         """Return the number of ``log_z`` as what it is in expectation: a lower bound."""
-        value, stderr, _ = self._up(program)
-        return LogProb(value, Kind.LOWER_BOUND, stderr)
+        found = self.log_z(program)
+        return LogProb(found.value, Kind.LOWER_BOUND, found.stderr)
 
-    def upper(self, program: Program, x: Tensor | None = None, *, sweeps: int = 10_000) -> LogProb:
+    def upper(self, program: Program, x: Tensor | None = None, *, sweeps: int | None = None) -> LogProb:
         """Return −log 1/K Σ 1/w from chains that start at draws of the program.
 
         Args:
             program: The program.
             x: Exact draws of it, shape (K, *event). If omitted they are drawn by enumeration where there are at most
-                2²⁰ states; elsewhere they are the ends of Gibbs chains, and the result is no bound but an estimate.
-            sweeps: Length of those chains.
+                2²⁰ states; elsewhere they are the ends of chains, and the result is no bound but an estimate.
+            sweeps: Length of those chains; 10,000 of Gibbs, 100 Hamiltonian transitions after annealing up.
         """
-        return self._down(program, x, sweeps)[0]
+        with evaluating(program):
+            return self._down(self._path(program), program, x, sweeps)[0]
 
     def bracket(
-        self, program: Program, x: Tensor | None = None, *, sweeps: int = 10_000
+        self, program: Program, x: Tensor | None = None, *, sweeps: int | None = None
     ) -> NormaliserBracket:
         """Return both sides; arguments as for ``upper``."""
-        value, stderr, up = self._up(program)
-        upper, down = self._down(program, x, sweeps)
+        with evaluating(program):
+            path = self._path(program)
+            value, stderr, up = self._up(path, program)
+            upper, down = self._down(path, program, x, sweeps)
         return NormaliserBracket(LogProb(value, Kind.LOWER_BOUND, stderr), upper, (up, down))
 
+    def _path(self, program: Program) -> Any:
+        if isinstance(program, HasPath):
+            return program.path()
+        return GeometricPath(program, self.base, self.leapfrog)
+
     @torch.no_grad()
-    def _up(self, program: Program) -> tuple[Tensor, Tensor | None, float]:
-        path = _path(program)
+    def _up(self, path: Any, program: Program) -> tuple[Tensor, Tensor | None, float]:
         log_w, _ = anneal_up(path, ladder(self.steps, self.rise), self.chains)
         value, stderr = log_mean(_finite(log_w, program))
         return path.log_z_base + value, stderr, effective_chains(log_w)
 
     @torch.no_grad()
-    def _down(self, program: Program, x: Tensor | None, sweeps: int) -> tuple[LogProb, float]:
-        path, kind = _path(program), Kind.UPPER_BOUND
-        if x is None:
-            x, exact = target_draws(program, self.chains, sweeps)
+    def _down(
+        self, path: Any, program: Program, x: Tensor | None, sweeps: int | None
+    ) -> tuple[LogProb, float]:
+        betas, kind = ladder(self.steps, self.rise), Kind.UPPER_BOUND
+        if x is not None:
+            x, _ = program.check_batch(x)
+        elif isinstance(path, GeometricPath):
+            x, kind = (
+                path.target_draws(self.chains, betas, SETTLE if sweeps is None else sweeps),
+                Kind.ESTIMATE,
+            )
+        else:
+            x, exact = target_draws(program, self.chains, SWEEPS if sweeps is None else sweeps)
             kind = Kind.UPPER_BOUND if exact else Kind.ESTIMATE
-        log_w = _finite(anneal_down(path, ladder(self.steps, self.rise), x), program)
+        log_w = _finite(anneal_down(path, betas, x), program)
         value, stderr = log_mean(log_w)
         return LogProb(path.log_z_base - value, kind, stderr), effective_chains(log_w)
 
@@ -171,12 +208,6 @@ def target_draws(program: Program, n: int, sweeps: int) -> tuple[Tensor, bool]:
     for _ in range(sweeps):
         x = sweep(x)
     return x, False
-
-
-def _path(program: Program) -> Any:
-    return require_method(
-        program, HasPath, "there is no annealing path to this program", "Enumeration() for few states"
-    ).path()
 
 
 def _finite(log_w: Tensor, program: Program) -> Tensor:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from unigen.errors import ArgumentError
+from unigen.errors import ArgumentError, ShapeError, UnsupportedQueryError
 
 Energy = Callable[[Tensor], Tensor]  # x (N, *event) -> E(x) (N,)
 
@@ -45,12 +45,43 @@ def energy_and_gradient(energy: Energy, x: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         Shapes (N,) and (N, *event), in nats and nats per unit of x.
+
+    Raises:
+        ShapeError: The energy is not one number a row.
+        UnsupportedQueryError: It has no gradient in x.
     """
     with torch.enable_grad():
         at = x.detach().requires_grad_(True)
         value = energy(at)
-        gradient = torch.autograd.grad(value.sum(), at)[0]
+        check_energy(value, at)
+        gradient = torch.autograd.grad(value.sum(), at, allow_unused=True)[0]
+    if gradient is None:
+        raise no_gradient()
     return value.detach(), gradient.detach()
+
+
+def check_energy(value: Tensor, x: Tensor) -> None:
+    """Refuse what is no energy of rows x (N, *event).
+
+    Raises:
+        ShapeError: It is not one number a row.
+        UnsupportedQueryError: It has no gradient.
+    """
+    if value.shape != x.shape[:1]:
+        raise ShapeError(
+            "the energy must be one number an example", site="energy", got=tuple(value.shape),
+            expected=tuple(x.shape[:1]), hint="a sum over the axes of one example: E(x).flatten(1).sum(1)",
+        )  # fmt: skip
+    if not value.requires_grad:
+        raise no_gradient()
+
+
+def no_gradient() -> UnsupportedQueryError:
+    """Return the error to raise where an energy has no gradient."""
+    return UnsupportedQueryError(
+        "the energy has no gradient in x", site="energy", got="a value detached from x",
+        hint="no .detach(), .item(), NumPy or torch.no_grad() between x and E(x)",
+    )  # fmt: skip
 
 
 def langevin(

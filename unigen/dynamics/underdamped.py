@@ -37,6 +37,17 @@ def check_underdamped(steps: int, step_size: float, friction: float, temperature
         raise ArgumentError(program="UnderdampedLangevin", site="friction", got=friction, expected="≥ 0")
 
 
+def drifted(
+    x: Tensor, v: Tensor, gradient: Tensor, xi: Tensor, h: float, friction: float, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Return position and velocity after B, A, O and A: all of a step but the half kick at its end."""
+    keep = math.exp(-friction * h)
+    v = v - 0.5 * h * gradient
+    x = x + 0.5 * h * v
+    v = keep * v + math.sqrt(temperature * -math.expm1(-2 * friction * h)) * xi
+    return x + 0.5 * h * v, v
+
+
 def baoab(
     energy: Energy,
     x: Tensor,
@@ -62,11 +73,7 @@ def baoab(
     Returns:
         Position, velocity and gradient after the step.
     """
-    keep = math.exp(-friction * h)
-    v = v - 0.5 * h * gradient
-    x = x + 0.5 * h * v
-    v = keep * v + math.sqrt(temperature * -math.expm1(-2 * friction * h)) * xi
-    x = x + 0.5 * h * v
+    x, v = drifted(x, v, gradient, xi, h, friction, temperature)
     gradient = energy_and_gradient(energy, x)[1]
     return x, v - 0.5 * h * gradient, gradient
 

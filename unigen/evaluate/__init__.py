@@ -7,6 +7,7 @@ from unigen.evaluate.bracket import bracket
 from unigen.evaluate.calibration import simulation_based_calibration
 from unigen.evaluate.classifier_two_sample import classifier_test
 from unigen.evaluate.comparison import compare
+from unigen.evaluate.convergence import convergence
 from unigen.evaluate.dimension import choose_latents
 from unigen.evaluate.elbo_surgery import elbo_surgery
 from unigen.evaluate.elbo_terms import elbo_terms
@@ -33,6 +34,7 @@ __all__ = [
     "classifier_test",
     "compare",
     "compare_loo",
+    "convergence",
     "elbo_surgery",
     "elbo_terms",
     "energy_distance",

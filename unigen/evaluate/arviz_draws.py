@@ -58,6 +58,18 @@ def _likelihood(draws: Draws, values: Mapping[str, Tensor], x: Tensor) -> Tensor
         return None
 
 
+def _of_x(
+    draws: Draws, coords: Mapping[str, Sequence[Any]] | None, dims: Mapping[str, Sequence[str]] | None
+) -> Any:
+    """Return the draws of ``ug.mcmc``, which are of x itself: posterior and sample_stats."""
+    site = draws.program.observed
+    groups: dict[str, Arrays] = {
+        "posterior": {name: _array(value) for name, value in draws.values.items()},
+        "sample_stats": _statistics(draws),
+    }
+    return build(groups, {site: Variable(False, len(draws.program.event_shape))}, coords, dims)
+
+
 def draws_to_arviz(
     draws: Draws,
     *,
@@ -69,7 +81,7 @@ def draws_to_arviz(
     """Return what ``ug.infer`` found as ArviZ groups; ``ug.to_arviz(draws)`` calls this.
 
     Args:
-        draws: What ``ug.infer`` returned.
+        draws: What ``ug.infer`` returned; or ``ug.mcmc``, whose draws of x are the group posterior, with sample_stats.
         samples: Draws from the prior and its predictive; 0 for neither.
         coords: Coordinate values by dimension name.
         dims: Names of the dimensions by variable, without those of chain, draw and example.
@@ -84,6 +96,8 @@ def draws_to_arviz(
         ArgumentError: The draws carry no data, as those of ``infer_each``; or samples < 0.
     """
     program, x = draws.program, draws.data
+    if x is None and set(draws.values) == {program.observed}:
+        return _of_x(draws, coords, dims)
     if x is None:
         raise ArgumentError(
             "the draws belong to many data sets, or to none", program=program.name, site="draws",

@@ -57,7 +57,7 @@ class Randomness:
         return self.block.pop(0)
 
 
-def _start(space: Unconstrained, random: Randomness) -> Point:
+def starting_points(space: Unconstrained, random: Randomness) -> Point:
     """Return starting points of finite density, drawn anew where they are not."""
     q = random.start()
     for _ in range(50):
@@ -135,7 +135,7 @@ class MarkovChains(Engine):
         like = space.like(space.x.shape[0] if space.each else self.chains)
         random = Randomness(seed, like, self.uniforms)
         with torch.no_grad():
-            at = _start(space, random)
+            at = starting_points(space, random)
             kept, step_size = _run(self.move(space, like, random), at, self, bar)
         names = ("acceptance_rate", "diverging", "n_steps", "tree_depth", "energy")
         statistics = {name: torch.stack([getattr(t, name) for t in kept], 1) for name in names}
