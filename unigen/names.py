@@ -183,7 +183,7 @@ OTHERS: dict[str, str] = _flat(
         "unigen.objectives.baselines": "Baseline",
         "unigen.recipe": "Recipe",
         "unigen.objectives.games": "Game",
-        "unigen.nn.f_divergences": "FDivergence",
+        "unigen.nn.f_divergence": "FDivergence",
         "unigen.nn.critic": "Critic",
         "unigen.inference.game_watch": "GameWatch",
         "unigen.evaluate.mode_coverage": "ModeCoverage",
@@ -243,7 +243,7 @@ OTHERS: dict[str, str] = _flat(
 )
 
 # No rows of the study: programs around any program, and programs over the times of irregular series.
-LIFTED = ("Incomplete", "Labelled", "Guided", "LatentSDE", "LatentODE", "ProductOfExperts", "Potential")
+LIFTED = ("Incomplete", "Labelled", "Guided", "ProductOfExperts", "Potential")
 
 MODULES = ("data", "plots", "errors", "estimators", "evaluate", "relations", "nn", "testing")
 
