@@ -7,8 +7,8 @@ import torch
 from scipy import integrate, stats
 from torch import Tensor
 
+from unigen.nn.f_divergence import FDivergence
 from unigen.nn.f_divergences import (
-    FDivergence,
     JensenShannon,
     KullbackLeibler,
     LeCam,

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from unigen.errors import ArgumentError, UnsupportedQueryError
 from unigen.nn.critic import Critic
+from unigen.nn.f_divergence import FDivergence
 from unigen.nn.f_divergences import (
-    FDivergence,
     JensenShannon,
     KullbackLeibler,
     PearsonChi2,

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from unigen.errors import ArgumentError, ShapeError, UnsupportedQueryError
-from unigen.nn.f_divergences import FDivergence, JensenShannon
+from unigen.nn.f_divergence import FDivergence
+from unigen.nn.f_divergences import JensenShannon
 from unigen.nn.lipschitz import WeightConstraint
 from unigen.nn.mlp import MLP
 

@@ -13,7 +13,8 @@ from typing import final
 from torch import Tensor
 
 from unigen.errors import ArgumentError
-from unigen.nn.f_divergences import FDivergence, JensenShannon
+from unigen.nn.f_divergence import FDivergence
+from unigen.nn.f_divergences import JensenShannon
 from unigen.objectives.games import Game
 
 

@@ -16,14 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from unigen.nn.critic import Critic
-from unigen.nn.f_divergences import (
-    FDivergence,
-    KullbackLeibler,
-    PearsonChi2,
-    ReverseKL,
-    SquaredHellinger,
-    TotalVariation,
-)
+from unigen.nn.f_divergence import FDivergence
+from unigen.nn.f_divergences import KullbackLeibler, PearsonChi2, ReverseKL, SquaredHellinger, TotalVariation
 from unigen.objectives.games import NonSaturating
 from unigen.plots.style import COLOURS, GREY, figure, style
 from unigen.program import Program
