@@ -70,6 +70,12 @@ def _rows(family: Any, **options: Any) -> Callable[[int], Program]:
     return lambda d: family(features=8, length=d // 8, **options)
 
 
+def _times(family: Any, **options: Any) -> Callable[[int], Program]:
+    """Return how a family of time series is built that sees a row of an 8 × 8 image a unit of time."""
+    times = tuple(float(i) for i in range(8))
+    return lambda d: family(d // 8, times, likelihood=ug.Gaussian("network"), **options)
+
+
 def _pixels() -> Any:
     return ug.MixtureOfGaussians(8)
 
@@ -103,6 +109,10 @@ def entries() -> list[Entry]:
         Entry("State space", _rows(ug.StateSpace, latents=12), 30, {}, 60, note="Kalman filter over the rows"),
         Entry("Deep Markov model", _rows(ug.DeepMarkov, latents=12, likelihood=ug.Gaussian("network")), 40, {}, 150,
               bound, bound, note="reads row by row"),
+        Entry("Latent SDE", _times(ug.LatentSDE, latents=12, dt=1.0), 40, {}, 150, bound, bound,
+              note="the rows as observations in time"),
+        Entry("Latent ODE", _times(ug.LatentODE, latents=16), 40, {}, 150, bound, bound,
+              note="the rows as observations in time"),
         Entry("VAE", _vae, 20, {}, 500, bound, bound),
         Entry("VAE, VampPrior", lambda d: _vae(d, prior=ug.VampPrior(50)), 25, {}, 150, bound, bound),
         Entry("Ladder VAE", _ladder, 40, {}, 150, bound, bound, note="two levels, inferred from the top down"),

@@ -13,6 +13,7 @@ from unigen.program import Program
 
 FEATURES = 3
 SEQUENCE = {"features": 2, "length": 3}
+SERIES = {"features": 2, "times": (0.0, 0.5, 1.0)}
 # arguments of the families that take more than a number of features
 SMALLEST: dict[str, Callable[[], dict[str, Any]]] = {
     "Mixture": lambda: {"components": [smallest("GaussianMixture"), smallest("PPCA")]},
@@ -24,6 +25,8 @@ SMALLEST: dict[str, Callable[[], dict[str, Any]]] = {
     "HiddenMarkov": lambda: SEQUENCE,
     "StateSpace": lambda: SEQUENCE,
     "DeepMarkov": lambda: SEQUENCE,
+    "LatentSDE": lambda: SERIES,
+    "LatentODE": lambda: SERIES,
 }
 
 
