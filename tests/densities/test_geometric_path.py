@@ -22,7 +22,7 @@ from unigen.models.potential import Potential
 from unigen.models.ppca import PPCA
 from unigen.models.vae import VAE
 
-SHORT = {"steps": 30, "chains": 300, "leapfrog": 3}
+SHORT = {"steps": 25, "chains": 300, "leapfrog": 2}
 
 
 @pytest.mark.parametrize("name", sorted(PROBLEMS))
@@ -59,7 +59,7 @@ def test_worked_example_of_jarzynski_and_where_the_bounds_lie():
 
 
 def test_a_flow_read_as_an_energy_has_log_z_zero_and_exact_draws_give_a_bound():
-    flow = RealNVP(2, transforms=2, hidden=(8,)).double()
+    flow = RealNVP(2, transforms=1, hidden=(4,)).double()
     found = AnnealedNormaliser(**SHORT).bracket(flow, flow.sample(300))
     assert found.upper.kind is Kind.UPPER_BOUND
     for side in (found.lower, found.upper):

@@ -45,7 +45,7 @@ class GeometricPath:
         NonFiniteError: The energy is not finite at a draw of the base.
     """
 
-    log_z_base = 0.0
+    log_z_base: float | Tensor = 0.0
 
     def __init__(
         self, program: Program, base: Program | Distribution | None = None, leapfrog: int = 5

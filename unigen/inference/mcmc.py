@@ -18,6 +18,7 @@ from unigen.logprob import Kind
 from unigen.models.potential import Potential
 from unigen.program import Program
 from unigen.queries import evaluating
+from unigen.samplers.chains import Start
 
 
 def mcmc(
@@ -70,8 +71,8 @@ def mcmc(
     chains = _chains(engine, program, spread)
     rows = None if context is None else chains
     c = check_context(context, program.context_features, rows, program.dtype, program.name)
-    own = getattr(program, "start", None)
-    if starts is None and callable(own):
+    own: Start | None = getattr(program, "start", None)
+    if starts is None and own is not None:
         with torch.random.fork_rng(devices=[]):
             starts = own(chains, c)
     space = DensitySpace(program, c, chains, starts, spread * float(getattr(program, "length", 1.0)))

@@ -31,7 +31,7 @@ class Potential(Program):
     Args:
         energy: E, maps x (N, *event_shape) to (N,) or (N, 1) in nats; a module's parameters are the program's.
         event_shape: Shape of one example; a number D stands for (D,).
-        support: Domain of E: the reals by default.
+        support: Domain of E; the reals if omitted.
         objective: What ``fit`` minimises by default.
         sampler: How draws are made.
         density: How ``log_prob`` is computed; −E(x) by default.
@@ -51,7 +51,7 @@ class Potential(Program):
         energy: Callable[[Tensor], Tensor] | nn.Module,
         event_shape: int | tuple[int, ...],
         *,
-        support: Constraint = constraints.real,
+        support: Constraint | None = None,
         objective: Objective | None = None,
         sampler: Sampler = Langevin(steps=500, step_size=0.05, adjusted=True),
         density: Density = Unnormalised(),
@@ -63,7 +63,8 @@ class Potential(Program):
         shape = (event_shape,) if isinstance(event_shape, int) else tuple(event_shape)
         super().__init__(shape, objective=objective, sampler=sampler, density=density)
         self.f = energy if isinstance(energy, nn.Module) else None
-        self.__dict__["_energy"], self.__dict__["_support"] = energy, support
+        self.__dict__["_energy"] = energy
+        self.__dict__["_support"] = support
 
     def potential(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return E(x) in nats, shape (N,).
@@ -89,6 +90,8 @@ class Potential(Program):
             return self.draw(shape.numel()).reshape(*shape, *self.event_shape)
 
         with self.plate(x, n):
-            support = self.__dict__["_support"]
+            support = (
+                self.__dict__["_support"] or constraints.real
+            )  # torch's own object, which a copy would not be
             p = EnergyDistribution(self.potential, self.event_shape, draw, support=support, name="Potential")
             return pyro.sample("x", p, obs=x)

@@ -88,17 +88,20 @@ class ProductOfExperts(Program):
                 got=f"{expert.name}: kind {expert.kind}", hint="a flow, PPCA, a mixture or an EnergyModel",
             )  # fmt: skip
 
+    def _each(self) -> list[Program]:
+        return [expert for expert in self.experts if isinstance(expert, Program)]
+
     def potential(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return E(x | c) = Σ_k w_k E_k(x | c) in nats, shape (N,)."""
         return -sum(
-            (w * e.density_of(x, context).value for w, e in zip(self.weights, self.experts, strict=True)),
+            (w * e.density_of(x, context).value for w, e in zip(self.weights, self._each(), strict=True)),
             start=x.new_zeros(()),
         )  # fmt: skip
 
     def start(self, n: int, context: Tensor | None = None) -> Tensor:
         """Return draws of the experts in turn, shape (n, *event_shape): where chains start."""
         with torch.no_grad():
-            draws = torch.stack([expert.draw(n, context) for expert in self.experts])
+            draws = torch.stack([expert.draw(n, context) for expert in self._each()])
         return draws[torch.arange(n) % draws.shape[0], torch.arange(n)]
 
     def model(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Tensor:
@@ -109,7 +112,7 @@ class ProductOfExperts(Program):
             return self.draw(shape.numel(), rows).reshape(*shape, *self.event_shape)
 
         with self.plate(x, n):
-            support = self.experts[0].support
+            support = self._each()[0].support
             p = EnergyDistribution(
                 lambda at: self.potential(at, context), self.event_shape, draw, support=support, name=self.name
             )  # fmt: skip

@@ -59,7 +59,7 @@ class AnnealedLogZ(Relation):
             up, down = self.works(stiffness, steps, chains)
             slow = [float(each.mean()) for each in self.works(stiffness, 10 * steps, chains // 10)]
             flow = RealNVP(2, transforms=2, hidden=(8,)).double()
-            of_flow = AnnealedNormaliser(30, 200, leapfrog=2).bracket(flow, flow.sample(200))
+            of_flow = AnnealedNormaliser(12, 200, leapfrog=1).bracket(flow, flow.sample(200))
         claims = [
             statistical("up: mean w = Z/Z_0", *_mean(up, truth)),
             statistical("down: mean 1/w = Z_0/Z", *_mean(-down, -truth)),
@@ -98,7 +98,7 @@ class AnnealedLogZ(Relation):
         if a.context_features:
             raise self.refuse("one energy, so no context", a)
         with seeded(0, a.device):
-            found = AnnealedNormaliser(100, 100).bracket(a)
+            found = AnnealedNormaliser(40, 100, leapfrog=2).bracket(a, sweeps=40)
         stderr = math.hypot(float(found.lower.stderr or 0.0), float(found.upper.stderr or 0.0))
         return self.evidence(
             statistical("log Z from below ≤ from above", found.lower.value.item(), found.upper.value.item(),

@@ -84,12 +84,13 @@ class ExplicitScoreMatching(Relation):
             mean = [float(v.mean()) for v in (terms, -energy)]
             stderr, on_data = float(gap.std()) / math.sqrt(ROWS), float(self.terms(a, x).mean())
         return self.evidence(
-            statistical("J = −½ E‖s‖² on draws of the program", *mean, stderr), on_the_data=round(on_data, 4)
+            statistical("J = −½ E‖s‖² on draws of the program", mean[0], mean[1], stderr),
+            on_the_data=round(on_data, 4),
         )
 
     def figure(self, *, distance: float = 1.0, variance: float = 0.1) -> Figure:
         """Draw J against the temperature of the model, with and without the divergence."""
-        x, p = _grid(distance, variance)
+        x, p = _grid(distance, variance, 60)
         temperatures = torch.linspace(0.5, 3.0, 26).tolist()
         whole, alone = [], []
         for t in temperatures:
