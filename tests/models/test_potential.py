@@ -31,7 +31,7 @@ def test_a_column_is_a_number_and_images_are_events():
 
 
 def test_laws_and_files(tmp_path):
-    program = Potential(Tilt(2, hidden=(4,)), 2)
+    program = Potential(Tilt(2, hidden=(4,)), 2, sampler=ug.Langevin(steps=10, adjusted=True))
     ug.check_program(program, torch.randn(20, 2))
     again = ug.load(ug.save(program, tmp_path / "p.safetensors"))
     torch.testing.assert_close(again.energy(torch.ones(1, 2)), program.energy(torch.ones(1, 2)))
