@@ -87,16 +87,31 @@ def verify(
     if json:
         emit([_plain(evidence) for evidence in found])
     else:
-        table = Table(title="Relations between the families")
-        for column in ("id", "statement", "left", "right", "gap", "tolerance", "holds", "source"):
-            table.add_column(column, overflow="fold")
-        for e in found:
-            verdict = "[green]yes[/]" if e.holds else "[bold red]NO[/]"
-            numbers = (f"{e.left:.7g}", f"{e.right:.7g}", f"{e.gap:+.1e}", f"{e.tolerance:.1e}")
-            table.add_row(str(e.id), e.statement, *numbers, verdict, e.source)
-        console.print(table)
+        console.print(_table(found, [each.name for each in chosen], wide=console.width >= 150))
     if not all(evidence.holds for evidence in found):
         raise typer.Exit(1)
+
+
+def _table(found: list[Any], names: list[str], *, wide: bool) -> Table:
+    """Return the verdicts, one a line, each with its most strained claim; with statement and source where they fit."""
+    table = Table(title="Relations between the families: of each its most strained claim")
+    numbers = ("left", "right", "gap", "tolerance", "holds")
+    for column in (
+        "id",
+        "relation",
+        *(("statement",) if wide else ()),
+        *numbers,
+        *(("source",) if wide else ()),
+    ):
+        plain = column in ("statement", "relation", "source")
+        table.add_column(column, overflow="fold", no_wrap=not plain, justify="left" if plain else "right")
+    for e, name in zip(found, names, strict=True):
+        verdict = "[green]yes[/]" if e.holds else "[bold red]NO[/]"
+        row = (f"{e.left:.7g}", f"{e.right:.7g}", f"{e.gap:+.1e}", f"{e.tolerance:.1e}", verdict)
+        table.add_row(
+            str(e.id), name, *((e.statement,) if wide else ()), *row, *((e.source,) if wide else ())
+        )
+    return table
 
 
 def _plain(evidence: Any) -> dict[str, Any]:
