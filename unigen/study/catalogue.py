@@ -109,9 +109,9 @@ def entries() -> list[Entry]:
         Entry("State space", _rows(ug.StateSpace, latents=12), 30, {}, 60, note="Kalman filter over the rows"),
         Entry("Deep Markov model", _rows(ug.DeepMarkov, latents=12, likelihood=ug.Gaussian("network")), 40, {}, 150,
               bound, bound, note="reads row by row"),
-        Entry("Latent SDE", _times(ug.LatentSDE, latents=12, dt=1.0), 40, {}, 150, bound, bound,
+        Entry("Latent SDE", _times(ug.LatentSDE, latents=12, dt=1.0), 20, {"steps": 1000}, 150, bound, bound,
               note="the rows as observations in time"),
-        Entry("Latent ODE", _times(ug.LatentODE, latents=16), 40, {}, 150, bound, bound,
+        Entry("Latent ODE", _times(ug.LatentODE, latents=16), 20, {"steps": 1000}, 150, bound, bound,
               note="the rows as observations in time"),
         Entry("VAE", _vae, 20, {}, 500, bound, bound),
         Entry("VAE, VampPrior", lambda d: _vae(d, prior=ug.VampPrior(50)), 25, {}, 150, bound, bound),
@@ -144,7 +144,7 @@ def entries() -> list[Entry]:
         Entry("Flow matching", lambda d: ug.FlowMatching(d), 100, {}, 400, quick_rows=50,
               note="straight paths; exact density by the ODE"),
         Entry("DDPM", lambda d: ug.DDPM(d), 60, {}, 300, quick_rows=50, note="discrete time: a bound"),
-        Entry("Schrödinger bridge", _bridge, 150, {"steps": 2000}, 40, note="to N(0, I) and back: draws only"),
+        Entry("Schrödinger bridge", _bridge, 60, {"steps": 800}, 40, note="to N(0, I) and back: draws only"),
     ]  # fmt: skip
 
 
