@@ -13,7 +13,7 @@ The budget is ``minutes × threads`` of processor time, or ``wall-minutes`` if t
 that clock, a half cosine down to zero. Every model ends with the parameters of its best validation loss. With --out,
 results, draws and checkpoints are written there: a run that was cut off goes on from its last point.
 
-Published, 28 × 28, dequantised: RealNVP 1.06, Glow 1.05, FFJORD 0.99 (Grathwohl et al. 2019), trained for days.
+Published, 28 × 28, dequantised: RealNVP 1.06, Glow 1.05, FFJORD 0.99 (Grathwohl et al. 2019).
 """
 
 from __future__ import annotations
