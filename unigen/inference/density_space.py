@@ -7,14 +7,16 @@ u_0 where a chain starts, s the unit of its steps. Notation: C chains, D numbers
 
 from __future__ import annotations
 
+import pyro
 import torch
 from torch import Tensor
-from torch.distributions import biject_to
+from torch.distributions import biject_to, constraints
 
 from unigen.dynamics.langevin import energy_and_gradient
 from unigen.errors import ShapeError, UnsupportedQueryError
 from unigen.inference.unconstrained import Unconstrained
 from unigen.program import Program
+from unigen.samplers.chains import energy_of
 
 
 class DensitySpace(Unconstrained):
@@ -41,7 +43,10 @@ class DensitySpace(Unconstrained):
                 hint="sampler=ug.Gibbs() for an RBM or Ising",
             )  # fmt: skip
         self.program, self.context, self.each, self.spread = program, context, False, spread
-        self.transform = biject_to(program.support)
+        support = program.support
+        while isinstance(support, constraints.independent):
+            support = support.base_constraint
+        self.transform, self.unbounded = biject_to(program.support), support is constraints.real
         self.inner = torch.Size(self.transform.inverse_shape(program.event_shape))
         self.dims = self.inner.numel()
         want = (chains, *program.event_shape)
@@ -56,23 +61,25 @@ class DensitySpace(Unconstrained):
 
     def _moved(self, u: Tensor, each: Tensor) -> Tensor:
         """Return the reals under T at u (R, D), whose rows are R / C for each chain in turn."""
-        return each.repeat_interleave(u.shape[0] // each.shape[0], 0) + self.spread * u
+        rows = u.shape[0] // each.shape[0]
+        return (each if rows == 1 else each.repeat_interleave(rows, 0)) + self.spread * u
 
     def energy(self, u: Tensor) -> Tensor:
         """Return U at u (R, D), shape (R,), in nats."""
         y = self._moved(u, self.origin).reshape(-1, *self.inner)
-        x = self.transform(y)
-        log_det = self.transform.log_abs_det_jacobian(y, x)
         context = self.context
         if context is not None:
             context = context.repeat_interleave(u.shape[0] // context.shape[0], 0)
-        return -self.program.density_of(x, context).value - log_det.reshape(x.shape[0], -1).sum(1)
+        energy = energy_of(self.program, context)
+        if self.unbounded:
+            return energy(y)
+        x = self.transform(y)
+        return energy(x) - self.transform.log_abs_det_jacobian(y, x).reshape(x.shape[0], -1).sum(1)
 
     def potential(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Return U and ∇U at u (R, D), +∞ and 0 where a trajectory has left the finite numbers."""
-        finite = u.isfinite().all(1)
-        value, gradient = energy_and_gradient(self.energy, torch.where(finite[:, None], u, 0.0))
-        return torch.where(finite, value, torch.inf), torch.where(finite[:, None], gradient, 0.0)
+        """Return U and ∇U at u (R, D); not finite where a trajectory has left the finite numbers."""
+        with pyro.validation_enabled(False):
+            return energy_and_gradient(self.energy, u)
 
     def values(self, u: Tensor) -> dict[str, Tensor]:
         """Return x at u (C, S, D), shape (C, S, *event_shape)."""

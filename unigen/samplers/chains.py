@@ -10,6 +10,7 @@ from torch.distributions import constraints
 
 from unigen.dynamics.langevin import Energy, energy_and_gradient
 from unigen.errors import ShapeError, UnsupportedQueryError
+from unigen.logprob import Kind
 from unigen.program import Program
 
 Start = Callable[[int, Tensor | None], Tensor]  # (n, context) -> (n, *event)
@@ -32,6 +33,14 @@ def chain_starts(program: Program, n: int, context: Tensor | None, start: Start 
         expected = (n, *program.event_shape)
         raise ShapeError(program=program.name, site="start", got=tuple(x.shape), expected=expected)
     return x
+
+
+def energy_of(program: Program, context: Tensor | None) -> Energy:
+    """Return E(x | c), −log p(x | c) up to a constant: the program's own ``potential`` where its density is that."""
+    own = getattr(program, "potential", None)
+    if program.kind is Kind.UNNORMALISED and callable(own):
+        return own if context is None else lambda x: own(x, context)
+    return lambda x: -program.density_of(x, context).value
 
 
 def refuse_bounded(program: Program) -> None:

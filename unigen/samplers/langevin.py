@@ -19,7 +19,7 @@ from unigen.dynamics.langevin import Energy, check_langevin, langevin, metropoli
 from unigen.errors import NonFiniteError, UnsupportedQueryError
 from unigen.logprob import Kind
 from unigen.program import Program
-from unigen.samplers.chains import Start, chain_starts, refuse_bounded, without_noise
+from unigen.samplers.chains import Start, chain_starts, energy_of, refuse_bounded, without_noise
 from unigen.samplers.rerun import Rerun
 from unigen.samplers.sampler import Sampler
 
@@ -73,10 +73,7 @@ class Langevin(Sampler):
         refuse_bounded(program)
         self._refuse_correction(program)
         x = chain_starts(program, n, context, self.start)
-
-        def energy(at: Tensor) -> Tensor:
-            return -program.density_of(at, context).value
-
+        energy = energy_of(program, context)
         unit = getattr(program, "length", 1.0) ** 2
         options = {"steps": self.steps, "step_size": self.step_size * unit, "temperature": self.temperature}
         rerun, start = Rerun(x.device), x

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unigen.dynamics.underdamped import check_underdamped, underdamped
 from unigen.program import Program
-from unigen.samplers.chains import Start, chain_starts, refuse_bounded, without_noise
+from unigen.samplers.chains import Start, chain_starts, energy_of, refuse_bounded, without_noise
 from unigen.samplers.sampler import Sampler
 
 
@@ -68,10 +68,7 @@ class UnderdampedLangevin(Sampler):
         """
         refuse_bounded(program)
         x = chain_starts(program, n, context, self.start)
-
-        def energy(at: Tensor) -> Tensor:
-            return -program.density_of(at, context).value
-
+        energy = energy_of(program, context)
         unit = float(getattr(program, "length", 1.0))
         x, _ = underdamped(
             energy, x, steps=self.steps, step_size=self.step_size * unit, friction=self.friction / unit,
