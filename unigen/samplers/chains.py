@@ -37,8 +37,8 @@ def chain_starts(program: Program, n: int, context: Tensor | None, start: Start 
 
 def energy_of(program: Program, context: Tensor | None) -> Energy:
     """Return E(x | c), −log p(x | c) up to a constant: the program's own ``potential`` where its density is that."""
-    own = getattr(program, "potential", None)
-    if program.kind is Kind.UNNORMALISED and callable(own):
+    own: Callable[..., Tensor] | None = getattr(program, "potential", None)
+    if program.kind is Kind.UNNORMALISED and own is not None:
         return own if context is None else lambda x: own(x, context)
     return lambda x: -program.density_of(x, context).value
 
