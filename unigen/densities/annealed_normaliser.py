@@ -6,7 +6,8 @@ transitions that leave f_β invariant,
     up:    x_0 ~ f_0/Z_0,  x_t from x_{t−1} by a transition at β_t,    log w = Σ_t log f_{β_t}/f_{β_{t−1}} (x_{t−1}),
     down:  x_T ~ f_1/Z,    x_{t−1} from x_t by one at β_{t−1},       −log w' = Σ_t log f_{β_{t−1}}/f_{β_t} (x_t),
 
-so that E w = Z/Z_0 and E 1/w' = Z_0/Z: in expectation log mean w bounds log Z/Z_0 from below, −log mean 1/w' from above.
+so that E w = Z/Z_0 and E 1/w' = Z_0/Z: in expectation log mean w bounds log Z/Z_0 from below, −log mean 1/w' from
+above.
 A path is any object with the four members of ``AnnealingPath``; its states are its own business.
 """
 

@@ -74,6 +74,6 @@ def colour_blocks(units: int, edges: Iterable[Sequence[int]]) -> list[list[int]]
 
     graph = networkx.Graph()
     graph.add_nodes_from(range(units))
-    graph.add_edges_from(tuple(edge) for edge in edges)
+    graph.add_edges_from((int(a), int(b)) for a, b in edges)
     colours = networkx.greedy_color(graph, strategy="connected_sequential_bfs")
     return [[i for i in range(units) if colours[i] == colour] for colour in range(max(colours.values()) + 1)]

@@ -34,7 +34,9 @@ class WGANtoTransport(Relation):
     id = 21
     name = "WGAN – optimal transport"
     families = ("WGAN",)
-    statement = "the critic's dual is W₁; a penalty λ on slopes makes it steeper by a/2λ between Diracs at distance a"
+    statement = (
+        "the critic's dual is W₁; a penalty λ on slopes makes it steeper by a/2λ between Diracs at distance a"
+    )
     latex = r"W_1(p, q) = \max_{\|f\|_L \le 1} \mathbb{E}_p f - \mathbb{E}_q f, \quad w = 1 + a / 2\lambda"
     source = "Kantorovich & Rubinstein 1958; Arjovsky et al. 2017; Petzka et al. 2018"
     assumptions = ("the critic has Lipschitz constant one", "for the measured value: the critic is optimal")
