@@ -64,7 +64,7 @@ def test_log_z_is_learned_and_makes_log_prob_an_estimate():
         progress=False,
         compile=False,
     )
-    assert abs(float(constant.constant) - truth) < 0.15
+    assert abs(constant.constant.item() - truth) < 0.15
     found = program.log_prob(x.mT[:5] + 0.5, density=Normalised(constant))
     assert found.kind is ug.Kind.ESTIMATE
 
