@@ -24,7 +24,7 @@ def study(
     data: Annotated[str, typer.Argument(help="Data set; 'digits' is bundled.")] = "digits",
     out: Annotated[Path, typer.Option(help="Folder for report.html and results.json.")] = Path("study"),
     quick: Annotated[
-        bool, typer.Option("--quick", help="A tenth of the training: 90 seconds in all.")
+        bool, typer.Option("--quick", help="A tenth of the training: three minutes in all.")
     ] = False,
     seed: Seed = 0,
     json: Json = False,
