@@ -8,8 +8,7 @@ from torch.distributions import MultivariateNormal
 
 from tests.energies import PROBLEMS, gaussian
 from unigen.densities import smc_normaliser
-from unigen.densities.smc_normaliser import SMCNormaliser, largest_rise
-from unigen.dynamics.particles import effective_size
+from unigen.densities.smc_normaliser import SMCNormaliser
 from unigen.errors import ArgumentError, UnsupportedQueryError
 from unigen.logprob import Kind
 from unigen.models.potential import Potential
@@ -29,13 +28,6 @@ def test_a_far_base_takes_many_rungs_and_stays_right():
     base = MultivariateNormal(torch.full((2,), -3.0).double(), torch.eye(2).double())
     found = SMCNormaliser(particles=1000, base=base).log_z(program)
     assert abs(found.value.item() - truth) < 5 * found.stderr.item()
-
-
-def test_the_rise_leaves_the_share_asked_for():
-    log_ratio = 10 * torch.randn(1000)
-    rise = largest_rise(log_ratio, 1.0, 0.5)
-    assert abs(effective_size(rise * log_ratio) - 500) < 1
-    assert largest_rise(torch.zeros(10), 0.3, 0.5) == 0.3
 
 
 def test_bad_settings_are_refused():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from unigen.dynamics.particles import Particles, check_particles, effective_size, systematic
+from unigen.dynamics.particles import Particles, check_particles, effective_size, largest_rise, systematic
 from unigen.errors import ArgumentError, NonFiniteError
 
 
@@ -99,3 +99,10 @@ def test_hopeless_weights_are_said():
 def test_settings_are_checked(count, threshold):
     with pytest.raises(ArgumentError, match=r"particles|threshold"):
         check_particles("Some", count, threshold)
+
+
+def test_the_rise_leaves_the_share_asked_for():
+    log_ratio = 10 * torch.randn(1000)
+    rise = largest_rise(log_ratio, 1.0, 0.5)
+    assert abs(effective_size(rise * log_ratio) - 500) < 1
+    assert largest_rise(torch.zeros(10), 0.3, 0.5) == 0.3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, final, runtime_checkable
 
@@ -193,10 +194,8 @@ def target_draws(program: Program, n: int, sweeps: int) -> tuple[Tensor, bool]:
         UnsupportedQueryError: Its states cannot be enumerated and it gives no conditionals.
     """
     if isinstance(program, HasStates):
-        try:
+        with suppress(UnsupportedQueryError):  # too many to enumerate: chains
             return program.states().sample(n), True
-        except UnsupportedQueryError:
-            pass  # too many: chains
     sweep, start = getattr(program, "sweep", None), getattr(program, "start", None)
     if sweep is None or start is None:
         raise UnsupportedQueryError(

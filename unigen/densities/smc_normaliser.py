@@ -11,14 +11,13 @@ from torch.distributions import Distribution
 from unigen.densities.geometric_path import GeometricPath
 from unigen.densities.normaliser import Normaliser
 from unigen.dynamics.hamiltonian import State
-from unigen.dynamics.particles import Particles, check_particles, effective_size
-from unigen.errors import ArgumentError, UnsupportedQueryError
+from unigen.dynamics.particles import Particles, check_tempering, largest_rise
+from unigen.errors import UnsupportedQueryError
 from unigen.logprob import Kind, LogProb
 from unigen.program import Program
 from unigen.queries import evaluating
 
 LONGEST = 1000  # changes of β after which the base is given up
-BISECTIONS = 40
 
 
 @final
@@ -60,16 +59,7 @@ class SMCNormaliser(Normaliser):
         threshold: float = 0.5,
         base: Program | Distribution | None = None,
     ) -> None:
-        check_particles("SMCNormaliser", particles, threshold)
-        for name, value in (("moves", moves), ("leapfrog", leapfrog)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ArgumentError(
-                    program="SMCNormaliser", site=name, got=value, expected="a positive integer"
-                )
-        if not 0.0 < threshold < 1.0:
-            raise ArgumentError(
-                program="SMCNormaliser", site="threshold", got=threshold, expected="inside (0, 1)"
-            )
+        check_tempering("SMCNormaliser", particles, threshold, moves, leapfrog)
         self.particles, self.moves, self.leapfrog = particles, moves, leapfrog
         self.threshold, self.base = threshold, base
 
@@ -104,20 +94,3 @@ class SMCNormaliser(Normaliser):
                 for _ in range(self.moves):
                     state = path.transition(state, beta)
         return cloud.log_normaliser()
-
-
-def largest_rise(log_ratio: Tensor, most: float, threshold: float) -> float:
-    """Return the largest change of β, at most ``most``, that leaves so large a share of particles effective.
-
-    Example:
-        >>> largest_rise(torch.zeros(4), 1.0, 0.5)
-        1.0
-    """
-    wanted, log_ratio = threshold * log_ratio.shape[0], log_ratio.double()
-    if effective_size(most * log_ratio) >= wanted:
-        return most
-    low, high = 0.0, most
-    for _ in range(BISECTIONS):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if effective_size(middle * log_ratio) >= wanted else (low, middle)
-    return high

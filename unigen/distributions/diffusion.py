@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
-from unigen.logprob import Kind
+from unigen.logprob import Kind, LogProb
 
 Score = Callable[[Tensor, Tensor | None], Tensor]  # rows (N, *event), context rows -> (N,)
 Draw = Callable[[int, Tensor | None], Tensor]  # n, context rows -> (n, *event)
+
+
+class Simulated(Protocol):
+    """What is asked of a program whose draws are simulated: the queries of `unigen.queries`, as they are."""
+
+    @property
+    def event_shape(self) -> torch.Size:
+        """Shape of one example."""
+        ...
+
+    @property
+    def kind(self) -> Kind:
+        """Kind of ``density_of``."""
+        ...
+
+    def draw(self, n: int, context: Tensor | None = None) -> Tensor:
+        """Return n draws, (n, *event)."""
+        ...
+
+    def density_of(self, x: Tensor, context: Tensor | None = None) -> LogProb:
+        """Return log p(x | c), (N,), in nats."""
+        ...
+
+    def surrogate(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the stand-in for it in training, (N,)."""
+        ...
 
 
 class DiffusionDistribution(TorchDistribution):
@@ -53,6 +79,14 @@ class DiffusionDistribution(TorchDistribution):
             torch.Size(event_shape),
             validate_args=False,
         )
+
+    @classmethod
+    def of(cls, program: Simulated, context: Tensor | None = None) -> DiffusionDistribution:
+        """Return the distribution of a program that is drawn by a simulation, scored as the program is scored."""
+        return cls(
+            program.event_shape, program.draw, lambda x, c: program.density_of(x, c).value, program.surrogate,
+            program.kind, context, label=type(program).__name__,
+        )  # fmt: skip
 
     @property
     def support(self) -> constraints.Constraint:  # pyright: ignore[reportIncompatibleVariableOverride]

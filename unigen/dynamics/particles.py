@@ -128,3 +128,45 @@ class Particles:
         weights = torch.softmax(self.log_weights, 0)
         shares = torch.zeros_like(weights).index_add(0, self._founder, weights)
         return value.reshape(1), (shares.square().sum() - 1.0 / k).clamp_min(0.0).sqrt().reshape(1)
+
+
+BISECTIONS = 40
+
+
+def largest_rise(log_ratio: Tensor, most: float, threshold: float) -> float:
+    """Return the largest change of an inverse temperature, at most ``most``, that leaves so many particles effective.
+
+    Args:
+        log_ratio: log f_1 / f_0 at the particles, (K,).
+        most: What is left of the way.
+        threshold: Least ESS / K.
+
+    References:
+        Jasra et al. 2011, Inference for Lévy-driven stochastic volatility models via adaptive sequential Monte Carlo.
+
+    Example:
+        >>> largest_rise(torch.zeros(4), 1.0, 0.5)
+        1.0
+    """
+    wanted, log_ratio = threshold * log_ratio.shape[0], log_ratio.double()
+    if effective_size(most * log_ratio) >= wanted:
+        return most
+    low, high = 0.0, most
+    for _ in range(BISECTIONS):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if effective_size(middle * log_ratio) >= wanted else (low, middle)
+    return high
+
+
+def check_tempering(program: str, particles: int, threshold: float, moves: int, leapfrog: int) -> None:
+    """Refuse settings with which no tempered particle system moves.
+
+    Raises:
+        ArgumentError: particles < 2, a threshold not inside (0, 1), or no moves.
+    """
+    check_particles(program, particles, threshold)
+    for name, value in (("moves", moves), ("leapfrog", leapfrog)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ArgumentError(program=program, site=name, got=value, expected="a positive integer")
+    if not 0.0 < threshold < 1.0:
+        raise ArgumentError(program=program, site="threshold", got=threshold, expected="inside (0, 1)")

@@ -17,7 +17,6 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from unigen.checks import check_context, check_data
 from unigen.densities.density import Density
 from unigen.densities.probability_flow import ProbabilityFlow
 from unigen.distributions.diffusion import DiffusionDistribution
@@ -31,8 +30,8 @@ from unigen.nn.drift import DriftMLP
 from unigen.objectives.flow_likelihood import RNODE, FlowLikelihood
 from unigen.objectives.objective import Objective
 from unigen.program import Program
-from unigen.queries import evaluating
 from unigen.recipe import Cosine, Recipe
+from unigen.samplers.noise_space import from_noise, to_noise
 from unigen.samplers.probability_flow import ProbabilityFlowODE
 
 
@@ -101,11 +100,7 @@ class CNF(Program):
     def model(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Tensor:
         """Declare p(x | c)."""
         with self.plate(x, n):
-            p = DiffusionDistribution(
-                self.event_shape, self.draw, lambda rows, c: self.density_of(rows, c).value, self.surrogate,
-                self.kind, context, label=type(self).__name__,
-            )  # fmt: skip
-            return pyro.sample("x", p, obs=x)
+            return pyro.sample("x", DiffusionDistribution.of(self, context), obs=x)
 
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
         """Standardise every feature."""
@@ -122,13 +117,8 @@ class CNF(Program):
 
     def to_noise(self, x: object, context: object = None) -> Tensor:
         """Return z(1) of data, shape (N, D): standard normal if the program fits the data."""
-        rows, c = self.check_batch(x, context)
-        with evaluating(self), torch.no_grad():
-            return self.ode.pull(self, rows, c)
+        return to_noise(self, x, context, self.ode)
 
     def from_noise(self, z: object, context: object = None) -> Tensor:
         """Return x of noise z(1), shape (N, D), the inverse of ``to_noise`` up to the sampler's tolerance."""
-        rows = check_data(z, self.event_shape, self.support, self.dtype, self.name, "z").to(self.device)
-        c = check_context(context, self.context_features, rows.shape[0], self.dtype, self.name)
-        with evaluating(self), torch.no_grad():
-            return self.ode.push(self, rows, None if c is None else c.to(self.device))
+        return from_noise(self, z, context, self.ode)

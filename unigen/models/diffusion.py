@@ -23,8 +23,7 @@ from unigen.dynamics.denoiser import Denoiser
 from unigen.dynamics.prediction import Prediction, V
 from unigen.dynamics.schedule import LogLinearSNR, Schedule
 from unigen.dynamics.times import LowDiscrepancyTimes
-from unigen.errors import ArgumentError
-from unigen.nn.residual import ResidualMLP
+from unigen.nn.residual import denoising_network
 from unigen.objectives.denoising import DenoisingScoreMatching
 from unigen.objectives.objective import Objective
 from unigen.program import Program
@@ -93,26 +92,15 @@ class Diffusion(Program):
         sampler: Sampler = ReverseSDE(),
         density: Density = ProbabilityFlow(),
     ) -> None:
-        event = (features,) if isinstance(features, int) else tuple(features)
-        if any(size < 1 for size in event) or (network is None and len(event) != 1):
-            raise ArgumentError(
-                program="Diffusion", site="features", got=features,
-                expected="a positive length, or with a network a shape of positive lengths",
-            )  # fmt: skip
+        event, network = denoising_network("Diffusion", features, network, hidden, blocks, context)
         super().__init__(event, context=context, objective=objective, sampler=sampler, density=density)
-        if network is None:
-            network = ResidualMLP(event[0], hidden=hidden, blocks=blocks, context=context)
         self.denoiser = Denoiser(network, schedule, prediction, event, start)
         self.each = each
 
     def model(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Tensor:
         """Declare p(x | c): one site whose draws are simulated and whose density is that of ``density``."""
         with self.plate(x, n):
-            p = DiffusionDistribution(
-                self.event_shape, self.draw, lambda rows, c: self.density_of(rows, c).value, self.surrogate,
-                self.kind, context, label=type(self).__name__,
-            )  # fmt: skip
-            return pyro.sample("x", p, obs=x)
+            return pyro.sample("x", DiffusionDistribution.of(self, context), obs=x)
 
     @torch.no_grad()
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:

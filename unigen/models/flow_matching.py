@@ -16,7 +16,6 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from unigen.checks import check_context, check_data
 from unigen.densities.density import Density
 from unigen.densities.probability_flow import ProbabilityFlow
 from unigen.distributions.diffusion import DiffusionDistribution
@@ -27,13 +26,12 @@ from unigen.dynamics.fixed_steps import FixedSteps
 from unigen.dynamics.interpolant import Interpolant, Linear
 from unigen.dynamics.interpolant_flow import InterpolantFlow, check_base
 from unigen.dynamics.prediction import Prediction, Velocity
-from unigen.errors import ArgumentError
-from unigen.nn.residual import ResidualMLP
+from unigen.nn.residual import denoising_network
 from unigen.objectives.flow_matching import ConditionalFlowMatching
 from unigen.objectives.objective import Objective
 from unigen.program import Program
-from unigen.queries import evaluating
 from unigen.recipe import Cosine, Recipe
+from unigen.samplers.noise_space import from_noise, to_noise
 from unigen.samplers.probability_flow import ProbabilityFlowODE
 from unigen.samplers.sampler import Sampler
 
@@ -95,17 +93,10 @@ class FlowMatching(Program):
         sampler: Sampler = ProbabilityFlowODE(1e-5, 1e-5, max_evaluations=10_000),
         density: Density = ProbabilityFlow(rtol=1e-5, atol=1e-5, max_evaluations=10_000),
     ) -> None:
-        event = (features,) if isinstance(features, int) else tuple(features)
-        if any(size < 1 for size in event) or (network is None and len(event) != 1):
-            raise ArgumentError(
-                program="FlowMatching", site="features", got=features,
-                expected="a positive length, or with a network a shape of positive lengths",
-            )  # fmt: skip
+        event, network = denoising_network("FlowMatching", features, network, hidden, blocks, context)
         coupling.check_context(context)
         check_base(base, event)
         super().__init__(event, context=context, objective=objective, sampler=sampler, density=density)
-        if network is None:
-            network = ResidualMLP(event[0], hidden=hidden, blocks=blocks, context=context)
         self.flow = InterpolantFlow(network, interpolant, coupling, prediction, event, start, base)
         self.each = each
         self.ode = sampler if isinstance(sampler, ProbabilityFlowODE) else ProbabilityFlowODE(1e-5, 1e-5)
@@ -113,11 +104,7 @@ class FlowMatching(Program):
     def model(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Tensor:
         """Declare p(x | c)."""
         with self.plate(x, n):
-            p = DiffusionDistribution(
-                self.event_shape, self.draw, lambda rows, c: self.density_of(rows, c).value, self.surrogate,
-                self.kind, context, label=type(self).__name__,
-            )  # fmt: skip
-            return pyro.sample("x", p, obs=x)
+            return pyro.sample("x", DiffusionDistribution.of(self, context), obs=x)
 
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
         """Standardise, unless the base fixes the coordinates."""
@@ -130,13 +117,8 @@ class FlowMatching(Program):
 
     def to_noise(self, x: object, context: object = None) -> Tensor:
         """Return z(1) of data, shape (N, *event), by the flow."""
-        rows, c = self.check_batch(x, context)
-        with evaluating(self), torch.no_grad():
-            return self.ode.pull(self, rows, c)
+        return to_noise(self, x, context, self.ode)
 
     def from_noise(self, z: object, context: object = None) -> Tensor:
         """Return x of noise z(1), shape (N, *event), the inverse of ``to_noise`` up to the tolerance."""
-        rows = check_data(z, self.event_shape, self.support, self.dtype, self.name, "z").to(self.device)
-        c = check_context(context, self.context_features, rows.shape[0], self.dtype, self.name)
-        with evaluating(self), torch.no_grad():
-            return self.ode.push(self, rows, None if c is None else c.to(self.device))
+        return from_noise(self, z, context, self.ode)

@@ -97,11 +97,7 @@ class Guided(Program):
     def model(self, x: Tensor | None = None, context: Tensor | None = None, n: int = 1) -> Tensor:
         """Declare p(x | c): one site whose draws are simulated."""
         with self.plate(x, n):
-            p = DiffusionDistribution(
-                self.event_shape, self.draw, lambda rows, c: self.density_of(rows, c).value, self.surrogate,
-                self.kind, context, label=type(self).__name__,
-            )  # fmt: skip
-            return pyro.sample("x", p, obs=x)
+            return pyro.sample("x", DiffusionDistribution.of(self, context), obs=x)
 
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
         """Give the program inside its starting values."""

@@ -155,3 +155,35 @@ class ResidualMLP(nn.Module):
         for block in self.blocks:
             h = block(h, e)
         return self.output(h)
+
+
+def denoising_network(
+    program: str,
+    features: int | tuple[int, ...],
+    network: nn.Module | None,
+    hidden: int,
+    blocks: int,
+    context: int,
+) -> tuple[tuple[int, ...], nn.Module]:
+    """Return the shape of one example and its network: the one given, or a residual perceptron for vectors.
+
+    Args:
+        program: Name used in messages.
+        features: D, or the shape of one example.
+        network: A network of one's own, or None.
+        hidden: Width of the residual perceptron.
+        blocks: Its number of blocks.
+        context: C, features of the context.
+
+    Raises:
+        ArgumentError: A size is not positive, or examples that are no vectors come without a network.
+    """
+    event = (features,) if isinstance(features, int) else tuple(features)
+    if any(size < 1 for size in event) or (network is None and len(event) != 1):
+        raise ArgumentError(
+            program=program, site="features", got=features,
+            expected="a positive length, or with a network a shape of positive lengths",
+        )  # fmt: skip
+    if network is None:
+        network = ResidualMLP(event[0], hidden=hidden, blocks=blocks, context=context)
+    return event, network

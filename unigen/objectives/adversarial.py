@@ -147,8 +147,35 @@ def two_players(
     ]
 
 
+class AdversarialObjective(Objective):
+    """What the objectives that are played against a critic share: the game, the critic, and how the two train.
+
+    Args:
+        loss: The game.
+        critic: A ``Critic`` or a network; a fresh perceptron if omitted.
+        critic_steps: Steps of the critic for each step of the program.
+        lr: Learning rates of program and critic, as factors of the one given to ``fit``.
+        betas: Adam's betas of both players.
+
+    Raises:
+        ArgumentError: No game, or no count of steps.
+    """
+
+    def __init__(
+        self,
+        loss: Game = NonSaturating(),
+        *,
+        critic: nn.Module | None = None,
+        critic_steps: int = 1,
+        lr: tuple[float, float] = (1.0, 1.0),
+        betas: tuple[float, float] = (0.5, 0.9),
+    ) -> None:
+        check_game(loss, critic_steps)
+        self.loss, self.critic, self.critic_steps, self.lr, self.betas = loss, critic, critic_steps, lr, betas
+
+
 @final
-class Adversarial(Objective):
+class Adversarial(AdversarialObjective):
     """Train a program that can be drawn from, differentiably, against a critic; no density is needed.
 
     Args:
@@ -166,18 +193,6 @@ class Adversarial(Objective):
     References:
         Goodfellow et al. 2014; Arjovsky et al. 2017; Heusel et al., GANs trained by a two time-scale update rule, 2017.
     """
-
-    def __init__(
-        self,
-        loss: Game = NonSaturating(),
-        *,
-        critic: nn.Module | None = None,
-        critic_steps: int = 1,
-        lr: tuple[float, float] = (1.0, 1.0),
-        betas: tuple[float, float] = (0.5, 0.9),
-    ) -> None:
-        check_game(loss, critic_steps)
-        self.loss, self.critic, self.critic_steps, self.lr, self.betas = loss, critic, critic_steps, lr, betas
 
     def players(self, program: Program) -> list[Player]:
         """Return the critic, then the program.

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from unigen.errors import ArgumentError, UnsupportedQueryError
-from unigen.objectives.adversarial import build_critic, check_game, two_players
+from unigen.objectives.adversarial import AdversarialObjective, build_critic, two_players
 from unigen.objectives.differentiable import check_draws
-from unigen.objectives.games import Game, NonSaturating
-from unigen.objectives.objective import Objective, Player
+from unigen.objectives.games import Game
+from unigen.objectives.objective import Player
 from unigen.program import Program
 from unigen.traces import Node, draw
 
@@ -70,7 +70,7 @@ class PairLoss(_PairLoss):
 
 
 @final
-class AdversariallyLearnedInference(Objective):
+class AdversariallyLearnedInference(AdversarialObjective):
     """Train a program with a guide as a bidirectional GAN, against a critic that sees x and z side by side.
 
     ``posterior`` and ``encode`` then answer by the guide. A ``VAE`` with this objective is ALI; its critic gives the
@@ -96,18 +96,6 @@ class AdversariallyLearnedInference(Objective):
         >>> [player.name for player in vae.objective.players(vae)]
         ['critic', 'generator']
     """
-
-    def __init__(
-        self,
-        loss: Game = NonSaturating(),
-        *,
-        critic: nn.Module | None = None,
-        critic_steps: int = 1,
-        lr: tuple[float, float] = (1.0, 1.0),
-        betas: tuple[float, float] = (0.5, 0.9),
-    ) -> None:
-        check_game(loss, critic_steps)
-        self.loss, self.critic, self.critic_steps, self.lr, self.betas = loss, critic, critic_steps, lr, betas
 
     def players(self, program: Program) -> list[Player]:
         """Return the critic, then model and guide as one player.

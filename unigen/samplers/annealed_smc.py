@@ -17,15 +17,14 @@ from torch.distributions import constraints
 
 from unigen.dynamics.hamiltonian import hamiltonian, state_at
 from unigen.dynamics.observation import Observation
-from unigen.dynamics.particles import Particles, effective_size
-from unigen.errors import ArgumentError, UnsupportedQueryError
+from unigen.dynamics.particles import Particles, check_tempering, largest_rise
+from unigen.errors import UnsupportedQueryError
 from unigen.logprob import Kind
 from unigen.program import Program
 from unigen.samplers.smc import PosteriorSMC
 from unigen.samplers.weighted_draws import WeightedDraws
 
 TARGET = 0.8  # acceptance that step sizes are steered to
-BISECTIONS = 40
 LONGEST = 1000  # degrees of β after which the observation is taken to be out of reach
 
 
@@ -67,15 +66,7 @@ class AnnealedSMC(PosteriorSMC):
         threshold: float = 0.5,
     ) -> None:
         super().__init__(observation, particles, threshold)
-        for name, value in (("moves", moves), ("leapfrog", leapfrog)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ArgumentError(
-                    program="AnnealedSMC", site=name, got=value, expected="a positive integer"
-                )
-        if not 0.0 < threshold < 1.0:
-            raise ArgumentError(
-                program="AnnealedSMC", site="threshold", got=threshold, expected="inside (0, 1)"
-            )
+        check_tempering("AnnealedSMC", particles, threshold, moves, leapfrog)
         self.moves, self.leapfrog = moves, leapfrog
 
     def walk(self, program: Program, particles: int, context: Tensor | None) -> WeightedDraws:
@@ -91,7 +82,7 @@ class AnnealedSMC(PosteriorSMC):
         cloud, beta, step = Particles(particles, x), 0.0, x.new_full((1,), 0.5)
         while beta < 1.0:
             log_p = self.observation.log_prob(x)
-            rise = _rise(log_p, 1.0 - beta, self.threshold)
+            rise = largest_rise(log_p, 1.0 - beta, self.threshold)
             cloud.weigh(rise * log_p)
             beta = min(1.0, beta + rise)
             ancestors = cloud.resample()
@@ -140,18 +131,6 @@ class AnnealedSMC(PosteriorSMC):
                 hint="ug.TwistedSMC for a diffusion; a program whose log_prob is exact",
             )  # fmt: skip
         self.observation.check(torch.zeros(program.event_shape, dtype=program.dtype, device=program.device))
-
-
-def _rise(log_p: Tensor, most: float, threshold: float) -> float:
-    """The largest change of β, at most ``most``, that leaves an effective sample size of this fraction."""
-    wanted, log_p = threshold * log_p.shape[0], log_p.double()
-    if effective_size(most * log_p) >= wanted:
-        return most
-    low, high = 0.0, most
-    for _ in range(BISECTIONS):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if effective_size(middle * log_p) >= wanted else (low, middle)
-    return high
 
 
 def _whitening(x: Tensor) -> tuple[Tensor, Tensor]:
