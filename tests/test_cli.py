@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from unigen.cli import app
-from unigen.names import FAMILIES
+from unigen.families import FAMILIES
 from unigen.relations import relation as relations
 from unigen.relations.evidence import Claim
 from unigen.study import run as study_run

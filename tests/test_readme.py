@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from unigen.names import FAMILIES, family
+from unigen.families import FAMILIES
+from unigen.names import family
 from unigen.program import Program
 from unigen.recipe import Recipe
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from unigen.errors import MissingExtraError
-from unigen.names import FAMILIES
+from unigen.families import FAMILIES
 from unigen.relations.atlas import atlas
 from unigen.relations.evidence import Claim
 from unigen.relations.relation import Relation, all_relations

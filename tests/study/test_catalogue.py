@@ -6,8 +6,8 @@ import inspect
 
 import pytest
 
+from unigen.families import FAMILIES
 from unigen.inference.fit import fit
-from unigen.names import FAMILIES
 from unigen.program import Program
 from unigen.relations.relation import relation
 from unigen.study.catalogue import MEASURED, entries, entry

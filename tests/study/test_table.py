@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from unigen.errors import NoDensityError, UnsupportedQueryError
-from unigen.names import FAMILIES
+from unigen.families import FAMILIES
 from unigen.study.table import all_answers, answers, family_table, smallest
 
 README = Path(__file__).parent.parent.parent / "README.md"

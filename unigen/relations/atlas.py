@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unigen.errors import MissingExtraError
-from unigen.names import FAMILIES
+from unigen.families import FAMILIES
 from unigen.relations.relation import Relation, all_relations
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from unigen.errors import NotFittedError, UnknownNameError, UnsupportedQueryError
-from unigen.names import FAMILIES, resolve
+from unigen.families import FAMILIES
+from unigen.names import resolve
 from unigen.program import Program
 from unigen.relations.evidence import Evidence
 from unigen.relations.relation import Relation, all_relations, family_names

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from unigen.errors import NoDensityError
-from unigen.names import FAMILIES, family, resolve
+from unigen.families import FAMILIES
+from unigen.names import family, resolve
 from unigen.objectives.elbo import ELBO
 from unigen.program import Program
 
