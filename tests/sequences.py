@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import torch
 
+from unigen.distributions.likelihoods import Likelihood
 from unigen.models.pixelcnn import PixelCNN
 from unigen.models.transformer import Transformer
 from unigen.program import Program
 
 F64 = torch.float64
+P = TypeVar("P", bound=Program)
 
 
 @torch.no_grad()
-def strong(program: Program, scale: float = 0.4) -> Program:
+def strong(program: P, scale: float = 0.4) -> P:
     """Return the program in float64 with noise added to every weight, so that no conditional is near uniform."""
     for p in program.double().parameters():
         p.add_(scale * torch.randn_like(p))
     return program.eval()
 
 
-def transformer(length: int = 5, vocabulary: int | None = 4, **options) -> Transformer:
+def transformer(length: int = 5, vocabulary: int | None = 4, **options: Any) -> Transformer:
     """Return a perturbed Transformer of two layers."""
     options = {"width": 16, "heads": 2, "layers": 2} | options
-    return strong(Transformer(length, vocabulary, **options))  # type: ignore[return-value]
+    return strong(Transformer(length, vocabulary, **options))
 
 
-def pixelcnn(shape: tuple[int, int, int], likelihood, **options) -> PixelCNN:
+def pixelcnn(shape: tuple[int, int, int], likelihood: Likelihood, **options: Any) -> PixelCNN:
     """Return a perturbed PixelCNN whose pixels see all before them."""
     options = {"width": 6, "layers": 2, "kernel": 5} | options
-    return strong(PixelCNN(shape, likelihood, **options), 0.3)  # type: ignore[return-value]
+    return strong(PixelCNN(shape, likelihood, **options), 0.3)
 
 
 def states(length: int, levels: int) -> torch.Tensor:

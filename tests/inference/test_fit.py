@@ -6,6 +6,7 @@ import copy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyro
@@ -281,9 +282,9 @@ def test_values_outside_the_support_are_refused() -> None:
     [{"steps": 0}, {"epochs": 0}, {"steps": 1, "epochs": 1}, {"batch_size": 0}, {"lr": -1.0}, {"clip": 0.0},
      {"ema": 1.0}, {"resume": True}, {"compile": "maybe"}, {"steps": 1.5}],
 )  # fmt: skip
-def test_bad_options_are_refused(options: dict[str, object]) -> None:
+def test_bad_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError):
-        fit(Location(), data(), **options)  # type: ignore[arg-type]
+        fit(Location(), data(), **options)
 
 
 def test_epochs_are_passes_over_the_data() -> None:

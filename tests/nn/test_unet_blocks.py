@@ -63,9 +63,9 @@ def test_attention_is_that_of_torch(heads: int) -> None:
     torchs = nn.MultiheadAttention(8, heads, batch_first=True, dtype=F64)
     with torch.no_grad():
         torchs.in_proj_weight.copy_(block.project_in.weight[..., 0, 0])
-        torchs.in_proj_bias.copy_(block.project_in.bias)  # type: ignore[arg-type]
+        torchs.in_proj_bias.copy_(block.project_in.get_parameter("bias"))
         torchs.out_proj.weight.copy_(block.project_out.weight[..., 0, 0])
-        torchs.out_proj.bias.copy_(block.project_out.bias)  # type: ignore[arg-type]
+        torchs.out_proj.bias.copy_(block.project_out.get_parameter("bias"))
     expected = torchs(normed, normed, normed, need_weights=False)[0].transpose(1, 2).reshape(h.shape)
     torch.testing.assert_close(block(h), h + expected, atol=1e-10, rtol=0)
     qkv = block.project_in(block.norm(h)).flatten(2).transpose(1, 2).chunk(3, dim=-1)

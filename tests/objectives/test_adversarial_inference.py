@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from unigen.models.ppca import PPCA
 from unigen.models.vae import VAE, linear_vae
 from unigen.nn.critic import Critic
 from unigen.objectives.adversarial_inference import AdversariallyLearnedInference, decoded, encoded
-from unigen.objectives.games import Hinge, LeastSquares, NonSaturating
+from unigen.objectives.games import Game, Hinge, LeastSquares, NonSaturating
 from unigen.objectives.wasserstein_game import Wasserstein
 from unigen.relations.relate import convert
 
@@ -88,9 +89,9 @@ def test_pairs_of_the_exact_posterior_are_pairs_of_the_model_and_others_are_not(
 
 
 @pytest.mark.parametrize("game", [NonSaturating(), Wasserstein(), LeastSquares(), Hinge()], ids=repr)
-def test_each_player_moves_its_own_half_and_the_guide_has_a_part(game: object) -> None:
+def test_each_player_moves_its_own_half_and_the_guide_has_a_part(game: Game) -> None:
     vae = VAE(3, 2, hidden=(8,))
-    critic, program = AdversariallyLearnedInference(game).players(vae)  # type: ignore[arg-type]
+    critic, program = AdversariallyLearnedInference(game).players(vae)
     assert all(name.startswith("critic.") for name in critic.parameters)
     critic.loss(torch.randn(5, 3)).backward()
     assert all(p.grad is None for p in vae.parameters())
@@ -131,9 +132,10 @@ def test_programs_without_a_way_back_are_refused() -> None:
         objective.players(GaussianMixture(2, components=2))
     with pytest.raises(ShapeError, match=r"expected a critic of events \(5,\)"):
         AdversariallyLearnedInference(critic=Critic(3)).players(VAE(3, 2))
+    wrong: Any = "ali"
     for make in (
         lambda: AdversariallyLearnedInference(critic_steps=0),
-        lambda: AdversariallyLearnedInference("ali"),  # type: ignore[arg-type]
+        lambda: AdversariallyLearnedInference(wrong),
     ):
         with pytest.raises(ArgumentError, match="expected"):
             make()

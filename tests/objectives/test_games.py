@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from unigen.objectives.f_gan import FGAN
 from unigen.objectives.games import Game, Hinge, LeastSquares, Minimax, NonSaturating
 from unigen.objectives.wasserstein_game import Wasserstein
 
+Function = Callable[[Tensor], Tensor]
 JSD = 0.111421  # theorem 20: N(0, 1) and N(1, 1)
 TV = math.erf(0.5 / math.sqrt(2))
 
@@ -48,9 +50,8 @@ BEST = [
 
 
 @pytest.mark.parametrize(("game", "best", "value"), BEST, ids=lambda part: repr(part)[:12])
-def test_the_best_critic_has_the_value_of_the_theorem(game: Game, best: object, value: float) -> None:
+def test_the_best_critic_has_the_value_of_the_theorem(game: Game, best: Function, value: float) -> None:
     x, p, q = means()
-    assert callable(best)
     f = best(0.5 - x)
     assert expected(game, p, q, f) == pytest.approx(value, abs=0.02 if isinstance(game, Hinge) else 2e-6)
     for other in (0.9 * f, f + 0.1, f + 0.1 * x.sin()):
@@ -65,16 +66,16 @@ def test_the_best_critic_of_least_squares_is_the_probability_of_data() -> None:
     assert expected(LeastSquares(), p, q, f + 0.05 * x.cos()) > expected(LeastSquares(), p, q, f)
 
 
-def through_the_program(loss: object, best: object, shift: float = 1.0) -> float:
+def through_the_program(loss: Function, best: Function, shift: float = 1.0) -> float:
     """d/dm of the program's loss at q = N(m, 1), the critic fixed at its best for m = shift."""
     eps, _, w = means(0.0)
     m = torch.tensor(shift, dtype=torch.float64, requires_grad=True)
     y = m + eps
-    f = best(shift * shift / 2 - shift * y)  # type: ignore[operator]
+    f = best(shift * shift / 2 - shift * y)
     zero = torch.zeros(1, dtype=torch.float64)
-    base = loss(zero)  # type: ignore[operator]
+    base = loss(zero)
     h = 1e-5
-    slope = torch.stack([(loss(v[None] + h) - loss(v[None] - h)) / (2 * h) for v in f.detach()])  # type: ignore[operator]
+    slope = torch.stack([(loss(v[None] + h) - loss(v[None] - h)) / (2 * h) for v in f.detach()])
     assert base.dim() == 0
     (df,) = torch.autograd.grad((w * slope.detach() * f).sum(), m)
     return float(df)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -91,7 +92,8 @@ def test_what_cannot_be_matched_is_refused() -> None:
         EnergyDistance().players(VAE(3, 2, likelihood=Bernoulli()))
     with pytest.raises(UnsupportedQueryError, match="context"):
         MomentMatching().players(GAN(2, 2, context=1))
+    wrong: Any = "rbf"
     with pytest.raises(ArgumentError, match="GaussianKernel"):
-        MomentMatching("rbf")  # type: ignore[arg-type]
+        MomentMatching(wrong)
     with pytest.raises(ArgumentError, match=r"\(0, 2\)"):
         EnergyDistance(2.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from scipy import stats
@@ -43,10 +45,11 @@ def test_programs_that_are_no_pushforward_are_refused() -> None:
         GAN(1, 2, prior=GAN(2, 2)).sample(3, sampler=sampler)
     with pytest.raises(UnsupportedQueryError):
         LatentLangevin(Critic(1).read_as("potential"))
+    wrong: Any = torch.nn.Linear(1, 1)
     for make in (
         lambda: LatentLangevin(exact_critic(), -1),
         lambda: LatentLangevin(exact_critic(), step_size=0.0),
-        lambda: LatentLangevin(torch.nn.Linear(1, 1)),  # type: ignore[arg-type]
+        lambda: LatentLangevin(wrong),
     ):
         with pytest.raises(ArgumentError, match="expected"):
             make()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -48,8 +49,9 @@ def test_a_program_with_noise_of_its_own_can_be_corrected_too() -> None:
 
 
 def test_what_cannot_be_corrected_is_refused() -> None:
+    wrong: Any = torch.nn.Linear(1, 1)
     with pytest.raises(ArgumentError, match="a trained Critic"):
-        Rejection(torch.nn.Linear(1, 1))  # type: ignore[arg-type]
+        Rejection(wrong)
     for reading in ("potential", None):
         critic = Critic(1) if reading is None else Critic(1).read_as(reading)
         with pytest.raises(UnsupportedQueryError, match="log ratio"):
