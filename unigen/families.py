@@ -46,3 +46,16 @@ FAMILIES: dict[str, tuple[str, str]] = {
         "diffusion between a data set and any prior or other data set, iterative Markovian fitting",
     ),
 }
+
+# Base classes that theorems speak of, and the field's word for each.
+TERMS = {"FlowProgram": "Flow"}
+
+
+def term(name: str) -> str:
+    """Return what a reader calls a family, given the name of its class.
+
+    Example:
+        >>> term("FlowProgram"), term("VAE")
+        ('Flow', 'VAE')
+    """
+    return TERMS.get(name, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from unigen.errors import MissingExtraError
-from unigen.families import FAMILIES
+from unigen.families import FAMILIES, term
 from unigen.relations.atlas import atlas
 from unigen.relations.evidence import Claim
 from unigen.relations.relation import Relation, all_relations
@@ -18,11 +18,12 @@ def test_nodes_and_edges_are_the_families_and_the_relations():
     }
     found = {(frozenset((a, b)), facts["id"]) for a, b, facts in graph.edges(data=True)}
     expected = {
-        (frozenset((each.families[0], other)), each.id)
+        (frozenset((term(each.families[0]), term(other))), each.id)
         for each in all_relations()
         for other in (each.families[1:] or each.families)
     }
     assert found == expected
+    assert "FlowProgram" not in graph and {19} <= {f["id"] for f in graph["Flow"]["VAE"].values()}
 
 
 def test_edges_carry_what_a_reader_needs():

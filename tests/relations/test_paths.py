@@ -51,8 +51,8 @@ def test_shortest_paths_first_and_no_detours():
     }
     assert [path.theorems for path in paths] == [2, 2]
     (first, *_) = find_paths(MADE(2), VAE(2, 1))
-    assert first.families == ("MADE", "MAF", "FlowProgram", "VAE") and first.theorems == 2
-    assert "one is a special case" in str(first)
+    assert first.families == ("MADE", "MAF", "Flow", "VAE") and first.theorems == 2
+    assert "MAF and Flow: one is a special case" in str(first) and "FlowProgram" not in str(first)
     assert len(find_paths(FactorAnalysis(3, 1), MADE(3), longest=9)) <= MOST
     assert find_paths(FactorAnalysis(3, 1), VAE(3, 1), longest=1) == []
     assert find_paths(PPCA(3, 1), PPCA(3, 1)) == []
@@ -71,7 +71,7 @@ def test_a_program_is_carried_to_the_theorem_at_the_end():
 
 def test_the_second_program_is_carried_back_where_the_first_cannot_go():
     flow, ppca = NSF(5, hidden=(8,), transforms=2), fitted(PPCA(5, 2), cloud()).float()
-    (path,) = (p for p in find_paths(flow, ppca) if p.families == ("FlowProgram", "VAE", "PPCA"))
+    (path,) = (p for p in find_paths(flow, ppca) if p.families == ("Flow", "VAE", "PPCA"))
     found = follow(path, flow, ppca, cloud().float())
     assert [p.name for p in found.carried] == ["PPCA", "VAE"]
     assert [e.id for e in found.evidence] == [19] and found.evidence[0].holds
@@ -103,8 +103,15 @@ def test_refusals_name_the_assumption():
         convert_along(HiddenMarkov(3, 2), "PPCA")
     with pytest.raises(UnknownNameError, match=r"expected one of .*PPCA"):
         convert_along(PPCA(3, 1), "Nonesuch")
-    with pytest.raises(UnsupportedQueryError, match="not every FlowProgram is a MAF"):
+    with pytest.raises(UnsupportedQueryError, match="not every Flow is a MAF"):
         convert_along(NSF(3, hidden=(8,)), "MADE")
+
+
+def test_a_base_class_goes_by_the_fields_word():
+    made = ug.relation(16).convert(fitted(PPCA(3, 1), cloud()[:, :3]), to="MADE")
+    assert convert_along(made, "Flow").name == "MAF"
+    with pytest.raises(UnknownNameError, match=r"expected one of .* Flow,"):
+        convert_along(made, "Nonesuch")
 
 
 def test_relate_explains_paths_and_theorems_about_one():

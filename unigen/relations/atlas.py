@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unigen.errors import MissingExtraError
-from unigen.families import FAMILIES
+from unigen.families import FAMILIES, term
 from unigen.relations.relation import Relation, all_relations
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def atlas(*, verify: bool = False) -> networkx.MultiGraph:
         facts["label"] = str(each.id)
         if verify:
             facts |= _verdict(each)
-        first, *others = each.families
+        first, *others = map(term, each.families)
         for other in others or [first]:
             graph.add_edge(first, other, **facts)
     return graph

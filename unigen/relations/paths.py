@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from unigen.errors import NotFittedError, UnknownNameError, UnsupportedQueryError
-from unigen.families import FAMILIES
+from unigen.families import FAMILIES, term
 from unigen.names import resolve
 from unigen.program import Program
 from unigen.relations.evidence import Evidence
@@ -40,7 +40,7 @@ class Step:
 
     def lines(self, known: set[int]) -> list[str]:
         """Write the edge with its theorems, a line each, and of those whose numbers are known no more than these."""
-        pair = f"{self.start} and {self.end}"
+        pair = f"{term(self.start)} and {term(self.end)}"
         if not self.relations:
             return [f"{pair}: one is a special case of the other"]
         said = []
@@ -73,7 +73,12 @@ class Path:
 
     @property
     def families(self) -> tuple[str, ...]:
-        """The families along the way."""
+        """The families along the way, in the field's words."""
+        return tuple(map(term, self.nodes))
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The names of their classes."""
         return (self.steps[0].start, *(step.end for step in self.steps))
 
     @property
@@ -157,7 +162,7 @@ def find_paths(a: Program, b: Program, longest: int = 3) -> list[Path]:
         path, between = Path(tuple(edges)), set(nodes[1:-1])
         if path.theorems > longest or len(found) == MOST:
             break
-        detour = any(set(known.families[1:-1]) <= between for known in found if len(known.steps) > 1)
+        detour = any(set(known.nodes[1:-1]) <= between for known in found if len(known.steps) > 1)
         if path.theorems and not detour:
             found.append(path)
     return found
@@ -187,7 +192,7 @@ def carry(program: Program, steps: Sequence[Step]) -> tuple[tuple[Program, ...],
             except REFUSALS as error:
                 refusals.append(str(error))
         if made is None:
-            why = " ".join(refusals) or f"not every {step.start} is a {step.end}"
+            why = " ".join(refusals) or f"not every {term(step.start)} is a {term(step.end)}"
             return tuple(reached), why
         reached.append(made)
     return tuple(reached), None
@@ -258,12 +263,13 @@ def convert_along(program: Program, to: str, longest: int = 3) -> Program:
     import networkx
 
     graph = family_graph()
+    to = {term(name): name for name in graph}.get(to, to)
     if to not in graph:
         raise UnknownNameError(
             "no relation links the two families",
             site="to",
             got=repr(to),
-            expected=f"one of {', '.join(sorted(graph))}",
+            expected=f"one of {', '.join(sorted(map(term, graph)))}",
         )
     starts, refusals = _ends(graph, program), []
     if starts and starts[0] != to and networkx.has_path(graph, starts[0], to):
@@ -275,6 +281,6 @@ def convert_along(program: Program, to: str, longest: int = 3) -> Program:
             carried, why = carry(program, steps)
             if why is None and to in family_names(carried[-1]):
                 return carried[-1]
-            refusals.append(f"{' → '.join(nodes)}: {why}")
+            refusals.append(f"{' → '.join(map(term, nodes))}: {why}")
     why = " ".join(refusals) or "no relation links the two families."
     raise UnsupportedQueryError(f"no conversion of {program.name} into {to}; {why}", program=program.name)
