@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -20,7 +21,10 @@ EXAMPLES: dict[str, list[str]] = {
     "guided_digits.py": ["--steps", "2"],
     "new_family.py": ["--steps", "2"],
     "vae_variants.py": ["--steps", "2"],
+    "svd_digits.py": ["--steps", "2"],
 }
+NO_FIGURE = {"composition.py", "first_model.py", "flow_matching.py", "new_family.py", "vae_variants.py"}
+LONGEST = 60  # lines of code of a script
 
 
 def test_every_example_is_listed():
@@ -39,3 +43,15 @@ def test_example_runs(name: str, tmp_path: Path):
     )
     assert done.returncode == 0, f"{name} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     assert done.stdout.strip(), f"{name} printed nothing: an example shows its numbers"
+    drawn = (tmp_path / name).with_suffix(".png").exists()
+    assert drawn == (name not in NO_FIGURE), f"a lab writes its figure, {name.removesuffix('.py')}.png"
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_example_is_short(name: str):
+    """Lines of code: neither blank, nor comments, nor of the module's docstring."""
+    source = (FOLDER / name).read_text(encoding="utf-8")
+    docstring = ast.parse(source).body[0]
+    assert isinstance(docstring, ast.Expr), f"{name} says what it shows in its docstring"
+    lines = [line.strip() for line in source.splitlines()[docstring.end_lineno :]]
+    assert sum(bool(line) and not line.startswith("#") for line in lines) <= LONGEST, f"{name} is too long"
