@@ -23,7 +23,7 @@ EXAMPLES: dict[str, list[str]] = {
     "vae_variants.py": ["--steps", "2"],
     "svd_digits.py": ["--steps", "2"],
 }
-NO_FIGURE = {"composition.py", "first_model.py", "flow_matching.py", "new_family.py", "vae_variants.py"}
+NO_FIGURE = {"composition.py", "first_model.py", "flow_matching.py", "new_family.py"}
 LONGEST = 60  # lines of code of a script
 
 
