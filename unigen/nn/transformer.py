@@ -62,14 +62,18 @@ class Block(nn.Module):
             for layer in (self.mix, self.down):
                 layer.weight.mul_(gain)
 
+    def project(self, h: Tensor, rotation: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values of h (N, t, W), each (N, heads, t, W/heads)."""
+        q, k, v = self.qkv(self.norm(h)).unflatten(-1, (3, self.heads, -1)).unbind(-3)
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
+        return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+
     def forward(
         self, h: Tensor, rotation: Tensor | None, cache: KeyValueCache | None = None, layer: int = 0
     ) -> Tensor:
         """Return the next h (N, t, W); with a cache the t positions follow those already in it."""
-        q, k, v = self.qkv(self.norm(h)).unflatten(-1, (3, self.heads, -1)).unbind(-3)
-        if rotation is not None:
-            q, k = rotate(q, rotation), rotate(k, rotation)
-        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        q, k, v = self.project(h, rotation)
         if cache is not None:
             k, v = cache.append(layer, k, v)
         # one new position sees everything; several see themselves and what is before, from an empty cache
