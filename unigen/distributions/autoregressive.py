@@ -100,6 +100,11 @@ class AutoregressiveDistribution(TorchDistribution):
             self.net, self.likelihood, context, batch_shape=shape, validate_args=self._validate_args
         )
 
+    def conditionals(self, x: Tensor) -> TorchDistribution:
+        """Return p(x_i | x_{<i}, c) of every feature as independent scalars, the shape of x (..., D)."""
+        inputs = self.likelihood.encode(x.to(self.net.dtype))
+        return self.likelihood.elementwise(self.net(inputs, self.context), self.event_shape)
+
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log p(x | c) in nats.
 
@@ -107,9 +112,7 @@ class AutoregressiveDistribution(TorchDistribution):
             ShapeError, DTypeError, SupportError: A value that cannot be scored.
         """
         check_value(self, value, "AutoregressiveDistribution", real=not self.likelihood.discrete)
-        inputs = self.likelihood.encode(value.to(self.net.dtype))
-        each = self.likelihood.elementwise(self.net(inputs, self.context), self.event_shape).log_prob(value)
-        return each.sum(-1)
+        return self.conditionals(value).log_prob(value).sum(-1)
 
     def _draw(self, sample_shape: torch.Size | tuple[int, ...], gradients: bool) -> Tensor:
         shape = torch.Size(sample_shape) + self.batch_shape

@@ -148,6 +148,11 @@ class SequentialDistribution(TorchDistribution):
             return x.long()
         return self.likelihood.encode(x).unflatten(-1, (x.shape[-1], self.net.inputs_per_feature))
 
+    def conditionals(self, x: Tensor) -> TorchDistribution:
+        """Return p(x_i | x_{<i}, c) of every feature as independent scalars, the shape of flattened x (..., D)."""
+        phi = self.net(self.code(x.reshape(-1, x.shape[-1])), self._context_rows(x.shape[:-1]))
+        return self.likelihood.elementwise(phi.reshape(*x.shape, -1), x.shape[-1:])
+
     def conditional_log_prob(self, value: Tensor) -> Tensor:
         """Return log p(x_i | x_{<i}, c) of every feature, the shape of ``value``, in nats.
 
@@ -157,11 +162,9 @@ class SequentialDistribution(TorchDistribution):
         check_value(self, value, "SequentialDistribution", real=not self.likelihood.discrete)
         leading = value.shape[: value.dim() - len(self.event_shape)]
         leading = torch.broadcast_shapes(leading, self.batch_shape)
-        x = value.expand(*leading, *self.event_shape).reshape(-1, len(self.net.order))
+        x = value.expand(*leading, *self.event_shape).reshape(*leading, len(self.net.order))
         x = x.to(self._like().dtype)
-        phi = self.net(self.code(x), self._context_rows(leading))
-        each = self.likelihood.elementwise(phi, torch.Size((len(self.net.order),))).log_prob(x)
-        return each.reshape(*leading, *self.event_shape)
+        return self.conditionals(x).log_prob(x).reshape(*leading, *self.event_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log p(x | c) in nats, from one pass.
