@@ -107,10 +107,9 @@ def flow_prior_by_hand(net: VAE, x: Tensor) -> Tensor:
 
 
 def flow_posterior_by_hand(net: VAE, x: Tensor) -> Tensor:
-    """An inverse autoregressive flow as posterior."""
-    q = net.head.marginal(net.encoder(x))
-    z = q.rsample()
-    return (miss(net, z, x) + q.log_prob(z) - log_standard(z)).mean()
+    """An inverse autoregressive flow as posterior: draw and density from one pass, no inversion."""
+    z, log_q = net.head.marginal(net.encoder(x)).rsample_and_log_prob()
+    return (miss(net, z, x) + log_q - log_standard(z)).mean()
 
 
 def vamp_by_hand(net: VAE, x: Tensor) -> Tensor:

@@ -29,12 +29,12 @@ def test_leapfrog_is_reversible_and_of_second_order():
         h = torch.full((50, 1), 1.0 / steps).double()
         a, b, g = q, r, quartic(q)[1]
         for _ in range(steps):
-            a, b, g, value = leap(a, b, g, h, mass)
+            a, b, g, value = leap(a, b, g, -0.5 * h, h * mass)
         energy = value + 0.5 * (mass * b.square()).sum(1)
         errors.append((energy - quartic(q)[0] - 0.5 * (mass * r.square()).sum(1)).abs().max())
         b = -b
         for _ in range(steps):
-            a, b, g, _ = leap(a, b, g, h, mass)
+            a, b, g, _ = leap(a, b, g, -0.5 * h, h * mass)
         torch.testing.assert_close(a, q, atol=1e-10, rtol=0)
         torch.testing.assert_close(-b, r, atol=1e-10, rtol=0)
     assert 3.5 < float(errors[0] / errors[1]) < 4.5

@@ -50,7 +50,7 @@ def test_compiling_is_decided_by_the_number_of_transitions():
 def test_kernels_take_positions_of_their_shape():
     like = torch.zeros(4, 3).double()
     leap = leap_kernel(Density().of, like, compile=False)
-    q, r, g, u = leap(like + 1, like, like + 2, like[:, :1] + 0.1, like + 1)
+    q, r, g, u = leap(like + 1, like, like + 2, like[:, :1] - 0.05, like + 0.1)  # h = 0.1, m = 1
     torch.testing.assert_close(q, like + 0.99)
     assert u.shape == (4,) and tree_kernels(Density().of, like, compile=False).leaf is not None
     assert r.shape == g.shape == (4, 3)

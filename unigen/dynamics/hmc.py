@@ -37,13 +37,17 @@ class StaticNoise:
 
 
 def leap_of(potential: Potential) -> Leap:
-    """Return one leapfrog step, (q, r, g, h, m) ↦ (q, r, g, U), all chains at once; h has shape (C, 1)."""
+    """Return one leapfrog step of all chains, (q, r, g, −½h, h m) ↦ (q, r, g, U).
 
-    def leap(q: Tensor, r: Tensor, g: Tensor, h: Tensor, inverse_mass: Tensor) -> Tensors:
-        half = r - 0.5 * h * g
-        q = q + h * inverse_mass * half
+    −½h has shape (C, 1) and h m shape (C, D): both are the same for a whole trajectory, and each update is then one
+    fused operation.
+    """
+
+    def leap(q: Tensor, r: Tensor, g: Tensor, kick: Tensor, drift: Tensor) -> Tensors:
+        half = torch.addcmul(r, kick, g)
+        q = torch.addcmul(q, drift, half)
         value, gradient = potential(q)
-        return q, half - 0.5 * h * gradient, gradient, value
+        return q, torch.addcmul(half, kick, gradient), gradient, value
 
     return leap
 
@@ -74,8 +78,9 @@ def hmc_transition(
     h = (step_size * (1 + jitter * (2 * noise.jitter - 1)))[:, None]
     energy = at.potential + 0.5 * noise.momentum.square().sum(1)
     q, r, g, value = at.q, noise.momentum / inverse_mass.sqrt(), at.gradient, at.potential
+    kick, drift = -0.5 * h, h * inverse_mass
     for _ in range(leaps):
-        q, r, g, value = leap(q, r, g, h, inverse_mass)
+        q, r, g, value = leap(q, r, g, kick, drift)
     gain = (energy - value - 0.5 * (inverse_mass * r.square()).sum(1)).nan_to_num(nan=-torch.inf)
     probability = gain.clamp(max=0.0).exp()
     take = noise.accept < probability

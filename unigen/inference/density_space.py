@@ -62,7 +62,7 @@ class DensitySpace(Unconstrained):
     def _moved(self, u: Tensor, each: Tensor) -> Tensor:
         """Return the reals under T at u (R, D), whose rows are R / C for each chain in turn."""
         rows = u.shape[0] // each.shape[0]
-        return (each if rows == 1 else each.repeat_interleave(rows, 0)) + self.spread * u
+        return torch.add(each if rows == 1 else each.repeat_interleave(rows, 0), u, alpha=self.spread)
 
     def energy(self, u: Tensor) -> Tensor:
         """Return U at u (R, D), shape (R,), in nats."""
