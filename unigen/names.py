@@ -188,6 +188,8 @@ OTHERS: dict[str, str] = _flat(
         "unigen.inference.persist": "save load",
         "unigen.evaluate.arviz": "to_arviz",
         "unigen.evaluate.dimension": "choose_latents",
+        "unigen.evaluate.processes": "process",
+        "unigen.evaluate.process_record": "Process",
         "unigen.distributions.rotation": "principal varimax procrustes",
         "unigen.relations.relate": "relate convert verify",
         "unigen.relations.relation": "relation",

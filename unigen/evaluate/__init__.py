@@ -20,6 +20,7 @@ from unigen.evaluate.likelihood_report import likelihood_report
 from unigen.evaluate.mode_coverage import mode_coverage
 from unigen.evaluate.posterior_quality import posterior_quality
 from unigen.evaluate.predictive_check import predictive_check
+from unigen.evaluate.processes import process
 from unigen.evaluate.rate_distortion import rate_distortion, rate_distortion_curve
 from unigen.evaluate.straightness import straightness
 from unigen.evaluate.terminal_mismatch import terminal_mismatch
@@ -50,6 +51,7 @@ __all__ = [
     "mode_coverage",
     "posterior_quality",
     "predictive_check",
+    "process",
     "rate_distortion",
     "rate_distortion_curve",
     "shrunk_gaussian",
