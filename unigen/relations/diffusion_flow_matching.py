@@ -141,6 +141,7 @@ class DiffusionFlowMatching(Relation):
     )
     source = "Lipman et al. 2023; Kingma & Gao 2023"
     assumptions = ("the noise is normal and independent of the data", "both follow the same alpha and sigma")
+    converts = (("Diffusion", "FlowMatching"), ("FlowMatching", "Diffusion"))
 
     def score_factor(self) -> float:
         """Factor of g² ∇ log p_t in the velocity."""

@@ -48,6 +48,7 @@ class DiffusionHierarchy(Relation):
     )
     source = "Kingma et al. 2021"
     assumptions = ("one denoiser serves both", "its error falls as the SNR grows")
+    converts = (("Diffusion", "DDPM"), ("DDPM", "Diffusion"))
 
     def step_weight(self, log_snr_s: Tensor, log_snr_t: Tensor) -> Tensor:
         """Return what the squared error of a step s ← t costs, in nats."""

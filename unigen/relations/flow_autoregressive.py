@@ -55,6 +55,10 @@ class FlowAutoregressive(Relation):
         "the conditionals are Gaussian",
         "for a conversion: the autoregression is affine with constant scales (hidden=()), hence Gaussian",
     )
+    converts = (
+        ("MAF", "MADE"), ("MADE", "MAF"), ("PPCA", "MAF"), ("PPCA", "MADE"), ("FactorAnalysis", "MAF"),
+        ("FactorAnalysis", "MADE"),
+    )  # fmt: skip
 
     def check(self, *, covariance: Sequence[Sequence[float]] = ((1.4, 0.8), (0.8, 1.2))) -> Evidence:
         """Write N(m, Σ), m_i = i, as a flow and as an autoregression, and compare both with the Gaussian.

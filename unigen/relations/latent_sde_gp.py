@@ -55,6 +55,7 @@ class LatentSDEtoGP(Relation):
         "prior and posterior share the diffusion coefficient",
         "for the conversion: affine drift and decoder, constant noise, equal steps between equally spaced times",
     )
+    converts = (("LatentSDE", "StateSpace"),)
 
     def check(
         self,

@@ -8,6 +8,7 @@ whose every stationary subspace is spanned by eigenvectors; only the leading one
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,7 @@ class LinearFamily(Relation):
         "for PPCA = FA: one noise variance for all features",
         "for PCA → PPCA: both are at their optimum on the same data, and λ_q exceeds the discarded eigenvalues",
     )
+    converts = tuple(itertools.permutations(families, 2))
 
     def check(
         self, *, eigenvalues: tuple[float, ...] = (4.0, 2.0, 1.0, 0.5, 0.5), latents: int = 2, seed: int = 0

@@ -67,6 +67,7 @@ class PPCALinearVAE(Relation):
     latex = r"\max_{W,\mu,\sigma,A,a,s} \mathrm{ELBO} = \max_{W,\mu,\sigma} \log p(x)"
     source = "Tipping & Bishop 1999; Lucas et al. 2019"
     assumptions = (AFFINE, STANDARD, ONE_SIGMA)
+    converts = (("PPCA", "VAE"), ("VAE", "PPCA"))
 
     def check(
         self, *, eigenvalues: tuple[float, ...] = (4.0, 2.0, 1.0, 0.5, 0.5), latents: int = 2, seed: int = 0

@@ -65,6 +65,7 @@ class Relation(ABC):
         latex: The theorem as a formula.
         source: Authors and year.
         assumptions: Conditions under which it is true.
+        converts: Pairs of families (from, to) between which ``convert`` carries programs over.
     """
 
     id: ClassVar[int]
@@ -74,6 +75,7 @@ class Relation(ABC):
     latex: ClassVar[str]
     source: ClassVar[str]
     assumptions: ClassVar[tuple[str, ...]] = ()
+    converts: ClassVar[tuple[tuple[str, str], ...]] = ()
 
     @abstractmethod
     def check(self) -> Evidence:
