@@ -22,6 +22,8 @@ EXAMPLES: dict[str, list[str]] = {
     "new_family.py": ["--steps", "2"],
     "vae_variants.py": ["--steps", "2"],
     "svd_digits.py": ["--steps", "2"],
+    "whitening.py": ["--steps", "2"],
+    "attention.py": ["--steps", "2"],
 }
 NO_FIGURE = {"composition.py", "first_model.py", "flow_matching.py", "new_family.py"}
 LONGEST = 60  # lines of code of a script
