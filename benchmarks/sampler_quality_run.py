@@ -16,7 +16,6 @@ from unigen.models.diffusion import Diffusion
 from unigen.samplers.grid_sampler import GridSampler
 
 _T, _K = ug.EqualTimes(), ug.KarrasTimes()
-_L = ug.EqualLogSNR()
 OURS: dict[str, Callable[[int], GridSampler]] = {
     "DDIM": lambda k: ug.DDIM(k),
     "DDPM": lambda k: ug.DDPMAncestral(k),
@@ -24,23 +23,24 @@ OURS: dict[str, Callable[[int], GridSampler]] = {
     "EDM (Heun)": lambda k: ug.EDM(k // 2),
     "EDM (Heun), equal times": lambda k: ug.EDM(k // 2, times=_T),
     "2M": lambda k: ug.DPMSolver(k),
+    "2M, to the mean": lambda k: ug.DPMSolver(k - 1, denoise=True),
     "2M, equal times": lambda k: ug.DPMSolver(k, times=_T),
     "2M, Karras": lambda k: ug.DPMSolver(k, times=_K),
     "2M SDE": lambda k: ug.DPMSolver(k, sde=True),
     "2M SDE, equal times": lambda k: ug.DPMSolver(k, sde=True, times=_T),
     "2M SDE, Karras": lambda k: ug.DPMSolver(k, sde=True, times=_K),
     "reverse SDE": lambda k: ug.ReverseSDE(k),
-    "reverse SDE, equal log SNR": lambda k: ug.ReverseSDE(k, times=_L),
+    "reverse SDE, equal times": lambda k: ug.ReverseSDE(k, times=_T),
     "predictor-corrector": lambda k: ug.PredictorCorrector(ug.DDIM(k // 2)),
 }  # fmt: skip
 SAME = {  # peers' samplers beside the one of ours that is the same method on the same kind of grid
     "diffusers DDIM": "DDIM", "azula DDIM": "DDIM", "diffusers DDPM": "DDPM", "azula DDPM": "DDPM",
     "diffusers Euler, Karras": "Euler, Karras, to the mean", "diffusers Heun, Karras": "EDM (Heun)",
     "azula Heun": "EDM (Heun), equal times", "diffusers 2M": "2M, equal times", "diffusers 2M, Karras": "2M, Karras",
-    "diffusers 2M, equal log SNR": "2M", "diffusers 2M SDE": "2M SDE, equal times",
+    "diffusers 2M, equal log SNR": "2M, to the mean", "diffusers 2M SDE": "2M SDE, equal times",
     "diffusers 2M SDE, Karras": "2M SDE, Karras", "diffusers UniPC": "2M", "diffusers UniPC, Karras": "2M",
     "azula data Adams-Bashforth": "2M", "azula noise Adams-Bashforth": "2M",
-    "azula Itô": "reverse SDE, equal log SNR", "azula predictor-corrector": "predictor-corrector",
+    "azula Itô": "reverse SDE", "azula predictor-corrector": "predictor-corrector",
 }  # fmt: skip
 
 

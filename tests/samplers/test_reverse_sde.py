@@ -14,7 +14,7 @@ from unigen.dynamics.solvers import integrate_sde
 from unigen.errors import ArgumentError, NonFiniteError
 from unigen.models.diffusion import Diffusion
 from unigen.models.ppca import PPCA
-from unigen.samplers.grids import EqualLogSNR, KarrasTimes
+from unigen.samplers.grids import EqualLogSNR, EqualTimes, KarrasTimes
 from unigen.samplers.predictor_corrector import PredictorCorrector
 from unigen.samplers.reverse_sde import ReverseSDE
 
@@ -149,5 +149,7 @@ def test_methods_are_known_and_rates_are_finite():
     assert program.sample(2, sampler=PredictorCorrector(ReverseSDE(3))).shape == (2, 1)
     network = program.denoiser.network
     endless = Diffusion(1, network=network, schedule=ZeroTerminal(), prediction=X0()).double()
-    with pytest.raises(ArgumentError, match="infinite at an end"):
+    with pytest.raises(ArgumentError, match="finite ends.*EqualTimes"):
         endless.sample(2, sampler=ReverseSDE(3))
+    with pytest.raises(ArgumentError, match="infinite at an end"):
+        endless.sample(2, sampler=ReverseSDE(3, times=EqualTimes()))

@@ -19,7 +19,7 @@ from unigen.dynamics.sde import ReverseSDE as ReverseDynamics
 from unigen.dynamics.solvers import integrate_sde
 from unigen.errors import ArgumentError
 from unigen.samplers.grid_sampler import GridSampler
-from unigen.samplers.grids import EqualTimes, Grid
+from unigen.samplers.grids import EqualLogSNR, Grid
 from unigen.samplers.progress import Progress, Told
 from unigen.samplers.walk import Walk
 
@@ -28,7 +28,7 @@ _OWN, _TORCHSDE = ("euler", "heun"), ("milstein", "srk")
 
 @final
 class ReverseSDE(GridSampler):
-    """Solve the reverse SDE of a diffusion in steps of equal time, or on any other grid.
+    """Solve the reverse SDE of a diffusion in equal steps of log SNR, or on any other grid.
 
     The bias of a draw falls with the number of steps, in proportion to 1/steps for ``euler``. The noise does not depend
     on the state, where Milstein's method is the Euler–Maruyama method and the Itô and Stratonovich integrals agree;
@@ -62,7 +62,7 @@ class ReverseSDE(GridSampler):
         method: str = "euler",
         denoise: bool = False,
         progress: Progress = "auto",
-        times: Grid | Sequence[float] | Tensor = EqualTimes(),
+        times: Grid | Sequence[float] | Tensor = EqualLogSNR(),
     ) -> None:
         super().__init__(steps, times, denoise, progress)
         if not 0.0 <= noise < math.inf:
