@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test quick doctest examples lint style types contracts format docs bench clean
+.PHONY: help setup study test quick doctest examples lint style types contracts format docs gallery bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -70,8 +70,11 @@ format: setup ## rewrite with ruff
 docs: setup ## Sphinx, warnings as errors, into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
+gallery: setup ## run the examples whose figure and output are out of date, as they are meant; some: make gallery NAMES="a b"
+	$(BIN)/python docs/gallery.py $(NAMES)
+
 bench: setup ## unigen beside its peers, as ratios; one of them: make bench BENCH=NAME
 	@for name in $(BENCH); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) docs/_build docs/api/*.rst build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache $(OUT)
+	rm -rf $(VENV) docs/_build docs/api/*.rst docs/relations docs/gallery.md build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache $(OUT)

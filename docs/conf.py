@@ -14,7 +14,10 @@ warnings.filterwarnings("ignore", message=r"\s*ArviZ is undergoing a major refac
 
 from apidoc import escape_markup, skip_foreign, write_reference  # noqa: E402  (found through sys.path, in docs/)
 from composition_table import composition_tables  # noqa: E402
+from family_pages import family_substitutions  # noqa: E402
 from family_table import family_list, family_table  # noqa: E402
+from gallery import write_gallery  # noqa: E402
+from relation_pages import write_relations  # noqa: E402
 
 project = "unigen"
 author = "The unigen authors"
@@ -35,6 +38,7 @@ myst_substitutions = {  # what the code writes on the pages
     "families": family_table(),
     "family_list": family_list(),
     **composition_tables(),
+    **family_substitutions(),
 }
 myst_heading_anchors = 3
 
@@ -50,6 +54,8 @@ napoleon_custom_sections = ["Example"]
 toc_object_entries_show_parents = "hide"
 
 write_reference(ROOT / "unigen", Path(__file__).parent / "api")
+write_relations(Path(__file__).parent / "relations")
+write_gallery(Path(__file__).parent / "gallery.md")
 
 
 def setup(app) -> None:

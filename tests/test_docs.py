@@ -1,4 +1,4 @@
-"""Every Python block of the guide and of the README runs, page by page, in one namespace and an empty folder."""
+"""Every Python block of the README, the guide and the families, page by page, in one namespace and an empty folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from unigen.inference.record import Record
 from unigen.program import Program
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))]
+GUIDE = sorted((ROOT / "docs" / "guide").glob("*.md"))
+FAMILIES = sorted((ROOT / "docs" / "families").glob("*.md"))
+PAGES = [ROOT / "README.md", *GUIDE, *FAMILIES]
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 STEPS = 3  # a page is read with thousands of steps, and tested with these
 
@@ -40,7 +42,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ug, "fit", short)
 
 
-@pytest.mark.parametrize("path", [page for page in PAGES if blocks(page)], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [page for page in PAGES if blocks(page)], ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
 def test_page_runs(path: Path, small: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
@@ -66,4 +70,4 @@ def test_no_block_escapes():
 
 def test_every_guide_page_is_in_the_table_of_contents():
     listed = set(re.findall(r"^guide/(\w+)$", (ROOT / "docs" / "index.md").read_text(), re.MULTILINE))
-    assert listed == {page.stem for page in PAGES[1:]}
+    assert listed == {page.stem for page in GUIDE}
