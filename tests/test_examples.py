@@ -24,6 +24,10 @@ EXAMPLES: dict[str, list[str]] = {
     "svd_digits.py": ["--steps", "2"],
     "whitening.py": ["--steps", "2"],
     "attention.py": ["--steps", "2"],
+    "double_well.py": ["--steps", "10"],
+    "ising_rbm.py": ["--steps", "2"],
+    "variational_toy.py": ["--steps", "2"],
+    "score_matching.py": ["--steps", "2"],
 }
 NO_FIGURE = {"composition.py", "first_model.py", "flow_matching.py", "new_family.py"}
 LONGEST = 60  # lines of code of a script
