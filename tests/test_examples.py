@@ -24,6 +24,8 @@ EXAMPLES: dict[str, list[str]] = {
     "svd_digits.py": ["--steps", "2"],
     "whitening.py": ["--steps", "2"],
     "attention.py": ["--steps", "2"],
+    "flow_1d.py": ["--steps", "2"],
+    "brownian_motion.py": ["--steps", "2"],
     "double_well.py": ["--steps", "10"],
     "ising_rbm.py": ["--steps", "2"],
     "variational_toy.py": ["--steps", "2"],
