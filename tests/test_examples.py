@@ -26,6 +26,8 @@ EXAMPLES: dict[str, list[str]] = {
     "attention.py": ["--steps", "2"],
     "flow_1d.py": ["--steps", "2"],
     "brownian_motion.py": ["--steps", "2"],
+    "importance_sampling.py": ["--steps", "2"],
+    "neural_ode_spiral.py": ["--steps", "2"],
     "double_well.py": ["--steps", "10"],
     "ising_rbm.py": ["--steps", "2"],
     "variational_toy.py": ["--steps", "2"],
