@@ -65,7 +65,7 @@ def diffusion(asked: Asked) -> Process | None:
     )
     beside = None if step is Step.ODE else ode(asked)
     times = torch.cat([times.new_zeros(1), times[1:]])
-    return Process(times, reverse, step, forward, Step.SDE, text, beside)
+    return Process(times, reverse, step, forward, Step.SDE, text, beside=beside)
 
 
 @torch.no_grad()
@@ -140,7 +140,7 @@ def chain(asked: Asked) -> Process | None:
         states.append(state)
     return Process(
         torch.tensor(stops, dtype=torch.float64) / sampler.steps, tuple(states), Step.CHAIN, None, None,
-        f"{sampler.steps} steps of {type(sampler).__name__} sampling carry noise to where the energy is low; {ENERGY}.",
+        f"{sampler.steps} steps of {type(sampler).__name__} sampling carry noise to where the energy is low.", ENERGY,
     )  # fmt: skip
 
 

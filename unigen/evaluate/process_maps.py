@@ -102,7 +102,7 @@ def latent(asked: Asked) -> Process | None:
     reverse, back = (z["value"], x["value"]), _step(z, x)
     text = f"From noise to data: {_WORDS[back][0].format(z=name)}"
     if not asked.program.has_posterior:
-        return Process(even_times(1), reverse, back, None, None, f"{text}; {IMPLICIT}.")
+        return Process(even_times(1), reverse, back, None, None, f"{text}.", IMPLICIT)
     inferred = _inferred(asked)[name]
     there = _step(inferred, inferred)
     text = f"From data to latents: {_WORDS[there][1].format(z=name)}. {text}."

@@ -39,6 +39,7 @@ class Process:
         forward: K + 1 states from data to noise, or None where the family has no way back.
         forward_step: What leads from one to the next, or None.
         text: What the picture shows, in a sentence or two.
+        no_forward: Why there is no forward process, or None where there is one.
         beside: A second process with the same law at every time, such as the probability flow beside an SDE.
     """
 
@@ -48,6 +49,7 @@ class Process:
     forward: States | None
     forward_step: Step | None
     text: str
+    no_forward: str | None = None
     beside: Process | None = None
 
     @property

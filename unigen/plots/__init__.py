@@ -6,6 +6,7 @@ from unigen.plots.games import game_figure
 from unigen.plots.images import image_grid, reconstructions
 from unigen.plots.interpolation import interpolation
 from unigen.plots.latent import latent_map
+from unigen.plots.processes import process_figure
 from unigen.plots.schedules import log_snr_curves
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "interpolation",
     "latent_map",
     "log_snr_curves",
+    "process_figure",
     "reconstructions",
     "training_curves",
 ]
