@@ -6,7 +6,7 @@ import pytest
 
 from unigen.relations.relation import Relation, all_relations
 
-OWN = (1, 2, 3, 4, 5, 6, 7, 11, 12, 15, 16, 18, 19, 20, 26, 30, 31, 32, 33)
+OWN = (1, 2, 3, 4, 5, 6, 7, 11, 12, 15, 16, 18, 19, 20, 26, 30, 31, 32, 33, 34)
 
 
 @pytest.mark.parametrize("number", OWN)
