@@ -70,26 +70,49 @@ def families(json: Json = False) -> None:
 @guarded
 def verify(
     ids: Annotated[list[int] | None, typer.Argument(help="Numbers of relations; all if omitted.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the atlas as a page: the map, every theorem, numbers, figures.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Check the theorems that relate the families, each on its worked example.
 
-    Example: [bold]unigen verify 1 16[/]
+    Example: [bold]unigen verify 1 16[/], [bold]unigen verify --html atlas.html[/]
     """
+    from unigen.relations.page import check_target, write_page
     from unigen.relations.relation import all_relations, relation
 
     chosen = [relation(i) for i in ids] if ids else all_relations()
-    found = []
-    for each in chosen:
-        if not json:
-            errors.print(f"checking {each.id}. {each.name} …", style="dim")
-        found.append(each.check())
+    if html is not None:
+        check_target(html)
+    found, drawn = _check(chosen, draws=html is not None, show=not json)
+    if html is not None:
+        write_page(drawn, html)
     if json:
         emit([_plain(evidence) for evidence in found])
     else:
         console.print(_table(found, [each.name for each in chosen], wide=console.width >= 150))
+        if html is not None:
+            console.print(f"the page is {html}", markup=False)
     if not all(evidence.holds for evidence in found):
         raise typer.Exit(1)
+
+
+def _check(chosen: list[Any], *, draws: bool, show: bool) -> tuple[list[Any], list[Any]]:
+    """Run the worked examples, with their figures for the page, and say on standard error which one is running."""
+    from unigen.inference.progress import progress_bar
+    from unigen.relations.page_sections import draw
+
+    found, drawn = [], []
+    with progress_bar(len(chosen), "verify", "auto" if show else False) as bar:
+        for done, each in enumerate(chosen):
+            if show and not sys.stderr.isatty():
+                errors.print(f"checking {each.id}. {each.name} …", style="dim")
+            bar(done, f"{each.id}. {each.name}")
+            found.append(each.check())
+            if draws:
+                drawn.append(draw(each, found[-1]))
+    return found, drawn
 
 
 def _table(found: list[Any], names: list[str], *, wide: bool) -> Table:

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unigen.errors import ArgumentError
+from unigen.plots.arcs import Edge, along, bends
 from unigen.plots.layout import Point, Size, crossings, free_spot, place
 from unigen.plots.style import COLOURS, GREY, INK, bare, figure, style
 
@@ -21,32 +22,9 @@ KEY_WIDTH, LINE, GAP = 3.6, 0.13, 0.055  # of the list, in inches
 COLUMNS = 56  # characters of a line of the list
 
 
-Edge = tuple[Hashable, Hashable, str]
-
-
 def _box(text: str, font: float = FONT) -> Size:
     """Estimate width and height in inches of a line of text with padding."""
     return 0.0068 * font * len(text) + 0.16, 0.016 * font + 0.08
-
-
-def _bends(edges: Sequence[Edge]) -> list[float]:
-    """Give parallel edges different bends, symmetric about the straight line."""
-    pairs = [frozenset((a, b)) for a, b, _ in edges]
-    bends = []
-    for i, pair in enumerate(pairs):
-        count, index = pairs.count(pair), pairs[:i].count(pair)
-        sign = (
-            1.0 if str(edges[i][0]) <= str(edges[i][1]) else -1.0
-        )  # the same side whichever end comes first
-        bends.append(sign * 0.5 * (index - (count - 1) / 2))
-    return bends
-
-
-def _along(a: Point, b: Point, bend: float, t: float) -> Point:
-    """Find the point at t on the quadratic Bézier curve that matplotlib's arc3 draws."""
-    control = ((a[0] + b[0]) / 2 + bend * (b[1] - a[1]), (a[1] + b[1]) / 2 - bend * (b[0] - a[0]))
-    x, y = ((1 - t) ** 2 * p + 2 * t * (1 - t) * c + t * t * q for p, c, q in zip(a, control, b, strict=True))
-    return x, y
 
 
 def _draw_nodes(
@@ -74,7 +52,7 @@ def _draw_nodes(
 
 def _shrink(a: Point, b: Point, bend: float, size: Size) -> float:
     """Distance, in points, from b's centre to where the curve from a enters b's box."""
-    curve = [_along(a, b, bend, i / 200) for i in range(200)]
+    curve = [along(a, b, bend, i / 200) for i in range(200)]
     tip = next((p for p in curve if _inside(p, b, size)), b)
     return 72 * math.dist(tip, b)
 
@@ -96,7 +74,7 @@ def _draw_edges(
     """Draw a line for each edge, an arc where edges are parallel; loops have none."""
     from matplotlib.patches import FancyArrowPatch
 
-    for (a, b, _), bend, ink in zip(edges, _bends(edges), inks, strict=True):
+    for (a, b, _), bend, ink in zip(edges, bends(edges), inks, strict=True):
         if a == b:
             continue
         start, end = positions[a], positions[b]
@@ -122,7 +100,7 @@ def _draw_marks(axes: Axes, edges: list[Edge], positions: dict[Hashable, Point],
     taken = [(point, (0.05, 0.05)) for point in crossings(lines)]
     taken += [(position, _box(str(n))) for n, position in positions.items()]
     loops = dict.fromkeys(positions, 0)
-    for (a, b, mark), bend, ink in zip(edges, _bends(edges), inks, strict=True):
+    for (a, b, mark), bend, ink in zip(edges, bends(edges), inks, strict=True):
         size = (0.2, 0.2) if mark.isdigit() else _box(mark, 7.0)
         if a == b:
             width, height = _box(str(a))
@@ -131,7 +109,7 @@ def _draw_marks(axes: Axes, edges: list[Edge], positions: dict[Hashable, Point],
             loops[a] += 1
         else:
             steps = (0.5, 0.44, 0.56, 0.38, 0.62, 0.32, 0.68, 0.26, 0.74, 0.2, 0.8)
-            spot = free_spot([_along(positions[a], positions[b], bend, t) for t in steps], size, taken)
+            spot = free_spot([along(positions[a], positions[b], bend, t) for t in steps], size, taken)
         if mark:
             taken.append((spot, size))
             _draw_mark(axes, spot, mark, ink)

@@ -36,10 +36,21 @@ def atlas(*, verify: bool = False) -> networkx.MultiGraph:
         facts["label"] = str(each.id)
         if verify:
             facts |= _verdict(each)
-        first, *others = map(term, each.families)
-        for other in others or [first]:
-            graph.add_edge(first, other, **facts)
+        link(graph, each, **facts)
     return graph
+
+
+def link(graph: networkx.MultiGraph, relation: Relation, **facts: object) -> None:
+    """Add a relation's edges to a graph: from its first family to each other one, or a loop.
+
+    Args:
+        graph: Of families, by the field's words.
+        relation: The theorem.
+        facts: What each edge carries.
+    """
+    first, *others = map(term, relation.families)
+    for other in others or [first]:
+        graph.add_edge(first, other, **facts)
 
 
 def _verdict(relation: Relation) -> dict[str, object]:

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from unigen.plots.page import document, picture
 from unigen.study.figures import atlas_figure, row_figures
 from unigen.study.style import STYLE
 from unigen.study.worker import slug
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 Results = dict[str, Any]
-
-
-def _image(figure: Figure, title: str) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-    data = base64.b64encode(buffer.getvalue()).decode()
-    text = html.escape(title)
-    image = f'<img alt="{text}" src="data:image/png;base64,{data}">'
-    return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
 
 
 def _number(value: float | None, digits: int = 2, error: float | None = None) -> str:
@@ -80,7 +67,7 @@ def _section(row: Results, folder: Path) -> str:
         facts.append(row["note"])
     if row["why_not"]:
         facts.append(row["why_not"])
-    pictures = "".join(_image(figure, title) for title, figure in row_figures(row, folder))
+    pictures = "".join(picture(figure, title) for title, figure in row_figures(row, folder))
     return (
         f'<section id="{slug(row["name"])}"><h3>{html.escape(row["name"])}</h3>'
         f"<p><code>{html.escape(row['formula'])}</code></p><p>{html.escape('. '.join(facts))}</p>"
@@ -124,13 +111,11 @@ def write_report(results: Results, out: Path) -> Path:
     contents = "".join(
         f'<a href="#{slug(row["name"])}">{html.escape(row["name"])}</a> ' for row in rows if row["family"]
     )
-    atlas = _image(
+    atlas = picture(
         atlas_figure(results),
         "families and the theorems that link them; filled: measured on the fitted programs below",
     )
-    page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1"><title>unigen: {results["data"]}</title>
-<style>{STYLE}</style></head><body><main>
+    body = f"""<main>
 <h1>Every family on the {html.escape(results["data"])}</h1>
 <p>1,797 real 8 × 8 images of handwritten digits, dequantised x = (k + u)/17; 1,297 train, 250 validate, 250 test.
 {mode}, seed {results["seed"]}, {results["seconds"]:.0f} s in all.</p>
@@ -141,8 +126,7 @@ distances in the middle columns need only draws, and judge every model alike.</p
 <nav>{contents}</nav>
 <h2>How they relate</h2>{atlas}{"".join(_relation(each) for each in results["relations"])}
 <h2>The fitted programs</h2>{"".join(_section(row, folder) for row in rows)}
-</main></body></html>
-"""
+</main>"""
     path = out / "report.html"
-    path.write_text(page, encoding="utf-8")
+    path.write_text(document(f"unigen: {results['data']}", STYLE, body), encoding="utf-8")
     return path
