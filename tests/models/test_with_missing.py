@@ -14,7 +14,6 @@ from pyro import distributions as dist
 import unigen as ug
 from tests.problems import gaussian_log_density
 from unigen.densities.importance import Importance
-from unigen.densities.imputation import resampled
 from unigen.distributions.likelihoods import Bernoulli, Categorical
 from unigen.errors import ArgumentError, EmptyDataError
 from unigen.inference.compiled import CompiledStep, interpreted
@@ -126,20 +125,6 @@ def test_importance_weights_matter():
     _, truth = exact(program.program, X)
     rough = torch.where(X.isnan(), program.reconstruct(X), X).numpy()
     assert np.abs(rough - truth).max() > 0.1
-
-
-def test_draws_of_missing_entries_have_the_conditional_moments():
-    program, row = with_missing(Wide()), X[2:3].repeat(400, 1)
-    draws = torch.cat(list(resampled(program, row, None, samples=200, draws=5)))
-    w, mean = program.program.weight.detach(), program.program.mean
-    covariance = w @ w.T + 0.49 * torch.eye(3, dtype=torch.float64)
-    gain = covariance[1:, :1] / covariance[0, 0]
-    loc = mean[1:] + gain[:, 0] * (1.0 - mean[0])
-    spread = covariance[1:, 1:] - gain @ covariance[:1, 1:]
-    stderr = (spread.diagonal() / 2000).sqrt()
-    assert bool(((draws[:, 1:].mean(0) - loc).abs() < 5 * stderr + 0.01).all())
-    assert torch.allclose(draws[:, 1:].T.cov(), spread, atol=0.15)
-    assert bool((draws[:, 0] == 1.0).all())
 
 
 @pytest.mark.parametrize("fill", ["zero", "mean"])

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unigen.densities.density import Density
 from unigen.distributions.with_label import average
+from unigen.errors import NoDensityError
 from unigen.logprob import Kind, LogProb
 from unigen.program import Program
 
@@ -35,7 +36,13 @@ class LabelledBound(Density):
         return self._kind
 
     def log_prob(self, program: Program, x: Tensor, context: Tensor | None = None) -> LogProb:
-        """Return the bound of rows x (N, D + 1) in nats, shape (N,)."""
+        """Return the bound of rows x (N, D + 1) in nats, shape (N,).
+
+        Raises:
+            NoDensityError: The program has no labels.
+        """
+        if not hasattr(program, "log_posterior"):
+            raise NoDensityError("the program has no labels", program=program.name, hint="Labelled(program)")
         labelled: Any = program
         joint = labelled.joint(x)
         value = average(labelled.log_posterior(x, joint), joint)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from unigen.densities.normaliser import Normaliser
+from unigen.errors import ArgumentError
 from unigen.logprob import Kind, LogProb
 from unigen.program import Program
 
@@ -15,6 +18,9 @@ class LearnedNormaliser(nn.Module, Normaliser):
 
     Args:
         value: Where it starts, in nats.
+
+    Raises:
+        ArgumentError: That is not a finite number.
 
     Example:
         >>> import unigen as ug
@@ -31,6 +37,10 @@ class LearnedNormaliser(nn.Module, Normaliser):
 
     def __init__(self, value: float = 0.0) -> None:
         super().__init__()
+        if not math.isfinite(value):
+            raise ArgumentError(
+                program="LearnedNormaliser", argument="value", got=value, expected="a finite number"
+            )
         self.value = value
         self.constant = nn.Parameter(torch.full((1,), float(value)))
 

@@ -10,6 +10,7 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from unigen.distributions.flow import check_value
 from unigen.logprob import Kind, LogProb
 
 Score = Callable[[Tensor, Tensor | None], Tensor]  # rows (N, *event), context rows -> (N,)
@@ -117,6 +118,7 @@ class DiffusionDistribution(TorchDistribution):
             return self.draw(leading.numel(), self._rows(leading)).reshape(leading + self.event_shape)
 
     def _score(self, value: Tensor, score: Score) -> Tensor:
+        check_value(self, value, self.label)
         leading = value.shape[: value.dim() - len(self.event_shape)]
         leading = torch.broadcast_shapes(leading, self.batch_shape)
         rows = value.expand(*leading, *self.event_shape).reshape(-1, *self.event_shape)

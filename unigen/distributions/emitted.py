@@ -10,6 +10,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from unigen.distributions.flow import check_value
 from unigen.logprob import Kind
 
 Chain = Callable[[Tensor | None], TorchDistribution]
@@ -52,6 +53,7 @@ class Emitted(TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log p(x) in nats, shape (...)."""
+        check_value(self, value, "Emitted", real=False)
         return self._chain(value).log_normaliser  # pyright: ignore[reportAttributeAccessIssue]
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = torch.Size()) -> Tensor:
