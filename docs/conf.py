@@ -17,6 +17,7 @@ from composition_table import composition_tables  # noqa: E402
 from family_pages import family_substitutions  # noqa: E402
 from family_table import family_list, family_table  # noqa: E402
 from gallery import write_gallery  # noqa: E402
+from navigation import shorten  # noqa: E402
 from relation_pages import write_relations  # noqa: E402
 
 project = "unigen"
@@ -61,3 +62,4 @@ write_gallery(Path(__file__).parent / "gallery.md")
 def setup(app) -> None:
     app.connect("autodoc-skip-member", skip_foreign)
     app.connect("autodoc-process-docstring", escape_markup, priority=400)  # before napoleon
+    app.connect("html-page-context", shorten, priority=400)  # before the theme

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from family_pages import page_of
+
 from unigen.study.table import all_answers, smallest
 
 HEAD = ("family", "formula", "`fit` minimises", "steps", "`log_prob` is", "by", "`sample` draws by")
@@ -23,7 +25,7 @@ def rows() -> Iterator[tuple[str, ...]]:
         steps = str(program.recipe.steps)
         updates = {"ClosedForm": "one", "LeastSquares": "one", "EM": f"at most {steps}"}
         yield (
-            f"**{each.name}**",
+            f"[**{each.name}**](../families/{page_of(each.name)}.md)",
             code(HIERARCHY if "z_2" in each.formula else each.formula),
             code(each.objective),
             updates.get(each.objective, steps),
@@ -40,5 +42,8 @@ def family_table() -> str:
 
 
 def family_list() -> str:
-    """Return a Markdown list of what each family is, with a link to its reference."""
-    return "\n".join(f"* **{each.name}**: {each.what}; {{py:mod}}`{each.module}`" for each in all_answers())
+    """Return a Markdown list of what each family is, with links to its page and to its reference."""
+    return "\n".join(
+        f"* [**{each.name}**](../families/{page_of(each.name)}.md): {each.what}; {{py:mod}}`{each.module}`"
+        for each in all_answers()
+    )

@@ -5,17 +5,24 @@ The worked examples run while the pages are written, and a check that fails stop
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from family_pages import ALSO, conversions, escape, family_links, file_of
 
+import unigen
+from unigen.plots.atlas import draw_atlas
 from unigen.relations.atlas import atlas
 from unigen.relations.evidence import FALSE_POSITIVE, Claim, Evidence
 from unigen.relations.relation import Relation, all_relations
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DPI = 110
 ARGUMENT = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
@@ -236,26 +243,44 @@ def write(target: Path, text: str) -> None:
         target.write_text(text, encoding="utf-8")
 
 
+def fingerprint() -> str:
+    """Return a digest of all that the pages are made from: the package, the two files that write them, and torch."""
+    package, here = Path(unigen.__file__).parent, Path(__file__)
+    sources = [*sorted(package.rglob("*.py")), here, here.with_name("family_pages.py")]
+    digest = hashlib.sha256(torch.__version__.encode())
+    for path in sources:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def write_relations(folder: Path) -> None:
     """Write every relation's page and figure, the list of them, and the atlas; drop the pages of what is gone.
+
+    Nothing runs where the pages are those of the present code.
 
     Raises:
         FailedRelation: A worked example does not hold.
     """
-    from matplotlib import pyplot
-
-    from unigen.plots.atlas import draw_atlas
-
+    record, now = folder / "fingerprint", fingerprint()
+    if record.exists() and record.read_text() == now:
+        return
     figures, relations = folder / "figures", all_relations()
     figures.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
         for each in relations:
             write(folder / f"{file_of(each)}.md", relation_page(each, each.check()))
-            each.figure().savefig(figures / f"{file_of(each)}.png", dpi=DPI)
-            pyplot.close("all")
-        draw_atlas(atlas(), label="label").savefig(figures / "atlas.png", dpi=DPI)
-        pyplot.close("all")
+            save(each.figure(), figures / f"{file_of(each)}.png")
+        save(draw_atlas(atlas(), label="label"), figures / "atlas.png")
     write(folder / "index.md", index_page(relations))
     for old in folder.glob("*.md"):
         if old.stem not in {"index", *(file_of(each) for each in relations)}:
             old.unlink()
+    record.write_text(now)
+
+
+def save(figure: Figure, target: Path) -> None:
+    """Write a figure, and let go of it."""
+    from matplotlib import pyplot
+
+    figure.savefig(target, dpi=DPI)
+    pyplot.close(figure)
