@@ -5,8 +5,11 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 
+from unigen.evaluate.process_record import IMPLICIT, Process, Step, even_times
 from unigen.study.figures import atlas_figure, row_figures
+from unigen.study.process_arrays import to_arrays
 
 ARRAYS = {
     "draws": np.random.default_rng(0).random((20, 64), dtype=np.float32),
@@ -36,6 +39,21 @@ def test_figures_follow_the_arrays(tmp_path, left_out, history, captions):
     found = row_figures({"name": "A row", "history": history}, tmp_path)
     assert len(found) == len(captions)
     assert all(word in title for word, (title, _) in zip(captions, found, strict=True))
+
+
+def test_a_process_is_drawn(tmp_path):
+    x = torch.rand(3, 64)
+    process = Process(even_times(1), (torch.randn(3, 2), x), Step.ONE_DETERMINISTIC, None, None, "", IMPLICIT)
+    mine = {f"process_{name}": array for name, array in to_arrays(process).items()}
+    np.savez(tmp_path / "a-row.npz", draws=ARRAYS["draws"], **mine)
+    (_, _), (title, figure) = row_figures({"name": "A row", "history": {}}, tmp_path)
+    assert "noise" in title and [axes.get_xlabel() for axes in figure.axes] == [
+        "forward: none",
+        "reverse: one deterministic step",
+    ]
+    np.testing.assert_allclose(
+        figure.axes[1].images[-1].get_array()[:8], x[0].reshape(8, 8).numpy(), atol=1e-6
+    )
 
 
 def test_one_latent_dimension_has_no_map(tmp_path):

@@ -38,6 +38,10 @@ def test_a_row_says_what_the_queries_say(monkeypatch, tmp_path):
     with np.load(tmp_path / "ppca.npz") as arrays:
         np.testing.assert_allclose(arrays["draws"], draws[:100].numpy(), atol=1e-6)
         np.testing.assert_allclose(arrays["latent"], kept.encode(data.test).numpy(), atol=1e-5)
+        carried = ug.process(kept, data.test, n=3, steps=4, seed=0)
+        assert carried.forward is not None
+        np.testing.assert_allclose(arrays["process_forward_1"], carried.forward[1].numpy(), atol=1e-5)
+        np.testing.assert_allclose(arrays["process_reverse_1"], carried.reverse[1].numpy(), atol=1e-5)
 
 
 def test_a_row_without_density_says_why(monkeypatch, tmp_path):

@@ -17,6 +17,7 @@ from unigen.data.digits import digits
 from unigen.errors import NoDensityError, UnigenError, UnsupportedQueryError
 from unigen.evaluate.classifier_two_sample import classifier_test
 from unigen.evaluate.permutation import median_distance
+from unigen.evaluate.processes import process
 from unigen.evaluate.two_sample import mmd, sliced_wasserstein
 from unigen.inference.fit import fit
 from unigen.inference.persist import load, save
@@ -26,11 +27,14 @@ from unigen.queries import seeded
 from unigen.relations.evidence import Evidence
 from unigen.relations.relation import relation
 from unigen.study.catalogue import Entry, entry
+from unigen.study.process_arrays import to_arrays
 
 CPU = torch.device("cpu")
 DIED = "its process died, or that of a row beside it (out of memory?)"
 _NOTHING = {"example": {"holds": False, "claims": [], "details": {}}}
 SHOWN = 100  # draws kept for the picture
+CARRIED = 3  # test images carried to noise
+PROCESS = "process_"  # in front of the names of its arrays
 
 
 @dataclass
@@ -90,7 +94,7 @@ def _score(row: Row, program: Program, data: Dataset, what: Entry, quick: bool, 
         row.bits_per_dim = found.bits_per_dim(levels=data.levels).value
 
 
-def _pictures(program: Program, data: Dataset, draws: Tensor) -> dict[str, np.ndarray]:
+def _pictures(program: Program, data: Dataset, draws: Tensor, seed: int) -> dict[str, np.ndarray]:
     arrays = {"draws": draws[:SHOWN].flatten(1).numpy()}
     try:
         latent = program.encode(data.test)
@@ -101,7 +105,16 @@ def _pictures(program: Program, data: Dataset, draws: Tensor) -> dict[str, np.nd
         }
     except UnsupportedQueryError:
         pass
-    return arrays
+    return arrays | _process(program, data, seed)
+
+
+def _process(program: Program, data: Dataset, seed: int) -> dict[str, np.ndarray]:
+    """Return a few test images carried to noise, and noise to a few draws, as arrays."""
+    try:
+        found = process(program, data.test, n=CARRIED, steps=4, seed=seed)
+    except UnigenError:  # a row stands without this picture
+        return {}
+    return {PROCESS + name: array for name, array in to_arrays(found).items()}
 
 
 def fit_row(name: str, out: Path, quick: bool, seed: int) -> dict[str, Any]:
@@ -126,7 +139,7 @@ def fit_row(name: str, out: Path, quick: bool, seed: int) -> dict[str, Any]:
         began, row.draws = time.perf_counter(), 500
         draws = program.sample(row.draws, seed=seed)
         row.draw_seconds = time.perf_counter() - began
-        np.savez(out / f"{slug(name)}.npz", **_pictures(program, shaped, draws))  # type: ignore[arg-type]
+        np.savez(out / f"{slug(name)}.npz", **_pictures(program, shaped, draws, seed))  # type: ignore[arg-type]
         two_sample(row, draws.flatten(1), held_out(data), seed)
         _score(row, program, shaped, what, quick, seed)
     except Exception as error:  # whatever it is, the other rows go on
