@@ -160,7 +160,3 @@ def test_programs_that_do_not_fit_are_refused():
         Labelled(ug.VAE(2, 1, context=3), classifier="bayes")
     with pytest.raises(ShapeError, match="vectors"):
         Labelled(ug.VAE((1, 2, 2), 1, context=3))
-    with pytest.raises(ArgumentError, match="no labels"):
-        ug.fit(ug.VAE(2, 1), torch.randn(4, 2), objective=SemiSupervised(), steps=1)
-    with pytest.raises(ArgumentError, match="alpha"):
-        SemiSupervised(-1.0)

@@ -9,12 +9,11 @@ import pytest
 import torch
 
 import unigen as ug
-from unigen.errors import ArgumentError, ShapeError, SupportError
+from unigen.errors import ShapeError, SupportError
 from unigen.inference.compiled import CompiledStep, interpreted
 from unigen.inference.step import EagerStep
 from unigen.logprob import Kind
 from unigen.models.vqvae import VQVAE
-from unigen.objectives.vector_quantisation import VectorQuantisation
 from unigen.testing.check import check_program
 
 F64 = torch.float64
@@ -46,14 +45,6 @@ def test_the_bound_is_one_term_of_the_sum_over_all_codes(prior):
     torch.testing.assert_close(bound.value, joint[torch.arange(6), index])
     assert bound.kind is Kind.LOWER_BOUND is program.kind
     assert (bound.value < joint.logsumexp(1)).all()
-
-
-def test_the_loss_is_the_bound_and_the_commitment():
-    program, x = VQVAE(**TINY).double().eval(), torch.randn(6, 3, dtype=F64)
-    loss = VectorQuantisation(0.7).players(program)[0].loss
-    v = program.vectors(x)
-    distance = torch.cdist(v, program.codebook.entries).min(-1).values.square().sum(-1)
-    torch.testing.assert_close(loss(x), (0.7 * distance - program.log_prob(x).value).mean())
 
 
 def test_every_law_holds():
@@ -128,7 +119,3 @@ def test_a_prior_that_does_not_fit_the_codes_is_refused():
         VQVAE(3, positions=2, codes=5, prior=tokens())
     with pytest.raises(SupportError, match="prior NSF"):
         VQVAE(3, positions=2, codes=4, prior=ug.NSF(2, transforms=1, hidden=(4,)))
-    with pytest.raises(ArgumentError, match="no quantiser"):
-        ug.fit(ug.VAE(3, 1), torch.randn(4, 3), objective=VectorQuantisation(), steps=1)
-    with pytest.raises(ArgumentError, match="commitment"):
-        VectorQuantisation(-1.0)

@@ -12,7 +12,7 @@ import unigen as ug
 from tests.compiled_family import compiled_equals_eager
 from tests.energies import Scaled
 from unigen.distributions.likelihoods import Bernoulli
-from unigen.errors import ArgumentError, NoDensityError, UnsupportedQueryError
+from unigen.errors import NoDensityError, UnsupportedQueryError
 from unigen.models.energy import EnergyModel
 from unigen.models.potential import Potential
 from unigen.nn.tilt import Tilt
@@ -71,43 +71,6 @@ def test_the_value_at_the_truth_is_minus_half_the_fisher_information(objective):
     assert error < 0.15 and abs(terms.mean() + FISHER) < 5 * error
 
 
-def test_slices_average_to_the_divergence():
-    x = data(3)
-    program = gaussian_at(data(20))
-    (exact,), (sliced,) = ScoreMatching().players(program), SlicedScoreMatching(1).players(program)
-    draws = torch.stack([sliced.loss.terms(x).detach() for _ in range(400)])
-    error = draws.std(0) / 400**0.5
-    assert bool(((draws.mean(0) - exact.loss.terms(x)).abs() < 5 * error + 1e-12).all())
-    assert float(error.max()) > 0
-
-
-def test_denoising_learns_the_density_of_noisy_data_and_not_of_the_data():
-    sigma, batches, n = 0.5, 60, 2000
-    root = torch.tensor([1.0, 0.6], dtype=torch.float64)
-    z = {}
-    for extra in (sigma**2, 0.0):
-        program = Potential(Scaled(torch.diag(1 / (root**2 + extra)), torch.zeros(2).double()), 2)
-        (player,) = NoisyScoreMatching(sigma).players(program)
-        found = torch.stack(
-            [gradients(player.loss, root * torch.randn(n, 2, dtype=torch.float64)) for _ in range(batches)]
-        )
-        z[extra] = found.mean(0) / (found.std(0) / batches**0.5)
-    assert z[sigma**2].abs().max() < 5 and z[0.0].abs().max() > 20
-
-
-def test_noise_is_noted_and_measured_in_the_length_of_the_program():
-    model = EnergyModel(2, energy=Tilt(2, hidden=(4,)))
-    model.length.fill_(7.0)
-    (player,) = NoisyScoreMatching(0.3).players(model)
-    assert float(model.noise) == pytest.approx(0.3)
-    seen = []
-    model.f.register_forward_hook(lambda module, given, output: seen.append(given[0].detach()))
-    player.loss(torch.zeros(4000, 2))
-    assert abs(float(seen[0].std()) / 0.3 - 1) < 5 / 8000**0.5
-    ScoreMatching().players(model)
-    assert float(model.noise) == 0.0
-
-
 @pytest.mark.parametrize(
     "objective",
     [ScoreMatching(), SlicedScoreMatching(), NoisyScoreMatching(0.3)],
@@ -139,10 +102,6 @@ def test_bad_input_is_refused():
             objective.players(ug.VAE(4, 2, likelihood=Bernoulli()))
         with pytest.raises(NoDensityError, match="lower bound"):
             objective.players(ug.VAE(2, 1))
-    with pytest.raises(ArgumentError, match="projections"):
-        SlicedScoreMatching(0)
-    with pytest.raises(ArgumentError, match="noise"):
-        NoisyScoreMatching(0.0)
     straight = Potential(nn.Linear(2, 1), 2)
     with pytest.raises(UnsupportedQueryError, match="smooth activations"):
         ScoreMatching().players(straight)[0].loss(torch.zeros(3, 2))
