@@ -3,9 +3,11 @@
     python -m benchmarks.modes --json
 
 The ring has radius 2 and sd .02, the grid spacing 2 and sd .05, as in Srivastava et al. (VEEGAN, 2017). All variants
-share one generator and one critic, perceptrons of three hidden layers of 128, a schedule, and the moving average of the
-generator; what differs is the game, its regularisation and the number of steps. A mode is recovered if one of 2,500
-draws lies within 3 sd of its centre, the usual count, and the share of such draws is that of high quality.
+share one generator (2 latents, three hidden layers of 128), one critic (the same layers on x and 64 random sines and
+cosines of it, so that widths of .05 in a square of side 8 are seen early), a schedule, and the moving average of the
+generator; what differs is the game, its regularisation and the number of steps. Moment matching has kernels in place of
+a critic. A mode is recovered if one of 2,500 draws lies within 3 sd of its centre, the usual count, and the share of
+such draws is that of high quality.
 
 Target, on the grid: WGAN with gradient penalty and at least one other variant recover 24 of the 25 modes or more with
 80 % of the draws of high quality, from every seed and in at most 300 processor seconds each.
@@ -20,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
+from torch import Tensor, nn
 
 import unigen as ug
 from benchmarks.clock import processor_seconds
@@ -28,13 +31,28 @@ from unigen.errors import DivergedError
 from unigen.evaluate.mode_coverage import Coverage, mode_coverage
 from unigen.nn.critic import Critic
 from unigen.nn.lipschitz import WeightConstraint
+from unigen.nn.mlp import MLP
 from unigen.objectives.games import Game
 from unigen.objectives.objective import Objective
 
-HIDDEN, LATENTS = (128, 128, 128), 8
+HIDDEN, LATENTS, WAVES, FREQUENCY = (128, 128, 128), 2, 64, 2.0
 ROWS, DRAWS = 50_000, 2500
 LIMIT = 300.0  # processor seconds
 TASKS = {"ring": ring(8, 2.0, 0.02), "grid": grid(5, 2.0, 0.05)}
+
+
+class Waves(nn.Module):
+    """A perceptron on x and random sines and cosines of it (Rahimi & Recht 2007): (N, 2) → (N, 1)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", FREQUENCY * torch.randn(2, WAVES))
+        self.net = MLP(2 + 2 * WAVES, 1, hidden=HIDDEN, activation=nn.LeakyReLU(0.2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the critic's value."""
+        phase = x @ self.frequencies
+        return self.net(torch.cat([x, phase.sin(), phase.cos()], -1))
 
 
 @dataclass(frozen=True)
@@ -53,9 +71,9 @@ class Variant:
     """
 
     game: Game | Objective
-    steps: int = 25_000
+    steps: int = 6000
     critic_steps: int = 1
-    lr: float = 5e-4
+    lr: float = 1e-3
     rates: tuple[float, float] = (1.0, 1.0)
     betas: tuple[float, float] = (0.5, 0.9)
     batch_size: int = 256
@@ -65,20 +83,21 @@ class Variant:
         """Return the objective, with a fresh critic where it has one."""
         if isinstance(self.game, Objective):
             return self.game
-        critic = Critic(2, hidden=HIDDEN, constraint=self.game.constraint or self.constraint)
+        critic = Critic(2, net=Waves(), constraint=self.game.constraint or self.constraint)
         return ug.Adversarial(
             self.game, critic=critic, critic_steps=self.critic_steps, lr=self.rates, betas=self.betas
         )
 
 
+_SLOPES = {"steps": 20_000, "betas": (0.0, 0.9)}
 VARIANTS: dict[str, Variant] = {
     "minimax": Variant(ug.Minimax()),
     "non-saturating": Variant(ug.NonSaturating(r1=0.0)),
-    "non-saturating + R1": Variant(ug.NonSaturating(r1=0.05), critic_steps=2),
+    "non-saturating + R1": Variant(ug.NonSaturating(r1=0.2)),
     "least squares": Variant(ug.LeastSquares()),
     "hinge": Variant(ug.Hinge()),
-    "hinge + R1": Variant(ug.Hinge(r1=0.05), critic_steps=2),
-    "hinge, spectral norm": Variant(ug.Hinge(), constraint=ug.SpectralNorm(), critic_steps=2),
+    "hinge + R1": Variant(ug.Hinge(r1=0.2)),
+    "hinge, spectral norm": Variant(ug.Hinge(), constraint=ug.SpectralNorm()),
     "f-GAN, KL": Variant(ug.FGAN(ug.KullbackLeibler())),
     "f-GAN, reverse KL": Variant(ug.FGAN(ug.ReverseKL(), saturating=True)),
     "f-GAN, Jensen–Shannon": Variant(ug.FGAN(ug.JensenShannon())),
@@ -86,16 +105,13 @@ VARIANTS: dict[str, Variant] = {
     "f-GAN, Hellinger²": Variant(ug.FGAN(ug.SquaredHellinger(), saturating=True)),
     "f-GAN, total variation": Variant(ug.FGAN(ug.TotalVariation())),
     "WGAN, clipping": Variant(ug.Wasserstein(constraint=ug.WeightClipping(0.1)), critic_steps=3),
-    "WGAN, gradient penalty": Variant(
-        ug.Wasserstein(0.1), steps=20_000, critic_steps=3, lr=1e-3, betas=(0.0, 0.9)
-    ),
-    "WGAN, spectral norm": Variant(
-        ug.Wasserstein(constraint=ug.SpectralNorm()), critic_steps=3, betas=(0.0, 0.9)
-    ),
+    "WGAN, gradient penalty": Variant(ug.Wasserstein(0.01, two_sided=True), **_SLOPES),
+    "WGAN, one-sided penalty": Variant(ug.Wasserstein(0.01), **_SLOPES),
+    "WGAN, spectral norm": Variant(ug.Wasserstein(constraint=ug.SpectralNorm()), betas=(0.0, 0.9)),
     "MMD": Variant(
-        ug.MomentMatching(ug.GaussianKernel((0.015, 0.05, 0.15, 0.5, 1.0))), lr=1e-3, batch_size=512
+        ug.MomentMatching(ug.GaussianKernel((0.015, 0.05, 0.15, 0.5, 1.0))), lr=2e-3, batch_size=512
     ),
-    "energy distance": Variant(ug.EnergyDistance(), lr=1e-3, batch_size=512),
+    "energy distance": Variant(ug.EnergyDistance(), lr=2e-3, batch_size=512),
 }
 
 
