@@ -14,6 +14,7 @@ SECTION = re.compile(
 )
 BULLET = re.compile(r"\s*([*+-]|\d+[.)]|\.\.|:)\s")
 LITERAL = re.compile(r"(``.+?``|:\w+:`[^`]+`|`[^`]+`)")
+SINGLE_COLON = re.compile(r"(?<!:):(?!:)")
 TRAILING_UNDERSCORE = re.compile(r"_(?!\w)")
 SKIPPED = ("__init__", "__main__")
 
@@ -55,6 +56,10 @@ def page(path: Path, package: Path) -> str:
 
 def escape_markup(app, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Turn plain text into reStructuredText in place: equations become literal blocks, the rest is escaped."""
+    if what in ("property", "attribute") and lines:
+        lines[0] = SINGLE_COLON.sub(
+            "∶", lines[0], count=1
+        )  # else napoleon takes what stands before it for a type
     done: list[str] = []
     state = "text"  # text before the first section, or a section, a doctest, an equation
     section = False
