@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test quick doctest examples lint style types contracts format docs gallery bench clean
+.PHONY: help setup study test quick doctest examples browser lint style types contracts format docs gallery bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -50,6 +50,10 @@ doctest: setup ## the examples in the docstrings
 
 examples: setup ## every script in examples/, made small
 	$(BIN)/python -m pytest -n $(WORKERS) tests/test_examples.py
+
+browser: setup ## the page of relations in Chromium, which must be installed
+	$(BIN)/python -c 'import playwright' 2>/dev/null || $(BIN)/python -m pip install --quiet -c constraints.txt playwright
+	$(BIN)/python -m pytest tests/browser
 
 lint: style types contracts ## ruff, pyright and the import contracts
 
