@@ -57,7 +57,7 @@ def main() -> None:
     ends = [ug.NeuralODE(drifts[0], ug.Adaptive(1e-9, 1e-9, adjoint=k))(START).sum() for k in (True, False)]
     g, h = (torch.autograd.grad(end, next(drifts[0].parameters()))[0] for end in ends)
     print(
-        f"largest |adjoint − autograd| of a gradient     {(g - h).abs().max():9.1e}              expected   0"
+        f"|adjoint − autograd| of a gradient, largest    {(g - h).abs().max():9.1e}            expected    0"
     )
 
     with style():
@@ -66,9 +66,7 @@ def main() -> None:
         a.plot(*odes[0](START, at=t.tolist())[:, 0].detach().T, color=COLOURS[1], label="neural ODE")
         at = torch.cartesian_prod(*[torch.linspace(-1.2, 1.2, 11).double()] * 2)
         b.quiver(*at.T, *(at @ A.T).T, color=COLOURS[0], label="true", angles="xy", scale=30)
-        b.quiver(
-            *at.T, *drifts[0](at, t).detach().T, color=COLOURS[1], label="learned", angles="xy", scale=30
-        )
+        b.quiver(*at.T, *drifts[0](at, t).detach().T, color=COLOURS[1], label="net", angles="xy", scale=30)
         for k, (name, matrix) in enumerate(matrices.items()):
             c.errorbar(torch.arange(4) + 0.2 * k, (matrix - A).flatten(), 2 * error, fmt="o", label=name)
         for axes, title in ((a, "a spiral, seen with noise"), (b, "dx/dt"), (c, "the matrix, ± 2 errors")):

@@ -28,6 +28,8 @@ EXAMPLES: dict[str, list[str]] = {
     "brownian_motion.py": ["--steps", "2"],
     "importance_sampling.py": ["--steps", "2"],
     "neural_ode_spiral.py": ["--steps", "2"],
+    "optimisers.py": ["--steps", "2"],
+    "wasserstein_1d.py": ["--steps", "4"],
     "double_well.py": ["--steps", "10"],
     "ising_rbm.py": ["--steps", "2"],
     "variational_toy.py": ["--steps", "2"],
