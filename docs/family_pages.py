@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from unigen.errors import NotFittedError, UnsupportedQueryError
@@ -165,15 +165,18 @@ def family_grid(relations: Sequence[Relation] | None = None) -> str:
     return "\n".join(lines)
 
 
-def _neighbours(page: str, relations: Iterable[Relation]) -> str:
-    """Return the families linked to one, each with the numbers of the theorems, linked."""
+def _neighbours(page: str, relations: Sequence[Relation]) -> str:
+    """Return the families linked to one, each with the numbers of the theorems, linked; else its own theorems."""
     found: dict[str, list[str]] = {}
+    alone = [f"[{each.id}](relations/{file_of(each)}.md)" for each in relations if pages_of(each) == [page]]
     for each in relations:
         if page in pages_of(each):
             for other in pages_of(each):
                 if other != page:
                     found.setdefault(other, []).append(f"[{each.id}](relations/{file_of(each)}.md)")
-    return "; ".join(f"{PAGES[other].title} {', '.join(links)}" for other, links in found.items()) or "–"
+    return "; ".join(f"{PAGES[other].title} {', '.join(links)}" for other, links in found.items()) or (
+        f"by itself {', '.join(alone)}"
+    )
 
 
 def family_substitutions() -> dict[str, str]:

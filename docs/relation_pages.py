@@ -68,7 +68,8 @@ def first_sentence(thing: object) -> str:
 
 
 def number(value: float | None, digits: int = 7) -> str:
-    return "" if value is None else f"{value:.{digits}g}"
+    """Return a number with a minus sign, at which no line is broken."""
+    return "" if value is None else f"{value:.{digits}g}".replace("-", "−")
 
 
 def claim_row(claim: Claim) -> str:
