@@ -57,9 +57,7 @@ def page(path: Path, package: Path) -> str:
 def escape_markup(app, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Turn plain text into reStructuredText in place: equations become literal blocks, the rest is escaped."""
     if what in ("property", "attribute") and lines:
-        lines[0] = SINGLE_COLON.sub(
-            "∶", lines[0], count=1
-        )  # else napoleon takes what stands before it for a type
+        lines[0] = no_type(lines[0])
     done: list[str] = []
     state = "text"  # text before the first section, or a section, a doctest, an equation
     section = False
@@ -87,6 +85,16 @@ def escape_markup(app, what: str, name: str, obj: object, options: object, lines
         else:
             done.append(escape(line))
     lines[:] = done
+
+
+def no_type(line: str) -> str:
+    """Put a sign that looks alike in place of a colon, or else napoleon takes what stands before it for a type."""
+    parts = LITERAL.split(line)
+    for i in range(0, len(parts), 2):
+        if SINGLE_COLON.search(parts[i]):
+            parts[i] = SINGLE_COLON.sub("∶", parts[i], count=1)
+            break
+    return "".join(parts)
 
 
 def skip_foreign(app, what: str, name: str, obj: object, skip: bool, options: object) -> bool | None:
