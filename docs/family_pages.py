@@ -6,6 +6,8 @@ import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from plain_text import escape
+
 from unigen.errors import NotFittedError, UnsupportedQueryError
 from unigen.relations.relation import Relation, all_relations
 from unigen.study.table import smallest
@@ -88,13 +90,6 @@ def pages_of(relation: Relation) -> list[str]:
 def file_of(relation: Relation) -> str:
     """Return the name of a relation's page: that of the file in which it is written."""
     return type(relation).__module__.rpartition(".")[2]
-
-
-def escape(text: str) -> str:
-    """Return plain text as Markdown that reads the same."""
-    for mark in "\\*_|<>[]$`":
-        text = text.replace(mark, f"\\{mark}")
-    return text
 
 
 def family_links(names: Sequence[str], folder: str) -> str:

@@ -16,6 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from plain_text import escape, text_of
+
 DOCS = Path(__file__).parent
 EXAMPLES = DOCS.parent / "examples"
 RECORDS = DOCS / "gallery"
@@ -99,11 +101,9 @@ def refresh(script: Path, records: Path = RECORDS) -> None:
 
 
 def title_and_text(script: Path) -> tuple[str, str]:
-    """Return a script's name as a title, and its docstring as Markdown."""
-    docstring = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or ""
-    first, _, rest = docstring.partition("\n\n")
-    formula = f"\n\n```text\n{rest}\n```" if rest else ""
-    return script.stem.replace("_", " ").capitalize(), re.sub(r"([*_|])", r"\\\1", first) + formula
+    """Return the title of a script, the beginning of its docstring, and the docstring as Markdown."""
+    docstring = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or script.stem
+    return escape(re.split(r"[:.](?:\s|$)", docstring)[0].strip()), text_of(docstring)
 
 
 def entry(script: Path, records: Path = RECORDS) -> str:
@@ -111,7 +111,7 @@ def entry(script: Path, records: Path = RECORDS) -> str:
     title, text = title_and_text(script)
     lines = [f"## {title}", "", text, ""]
     if (records / f"{script.stem}.png").exists():
-        lines += [f"```{{image}} gallery/{script.stem}.png", f":alt: {title}", "```", ""]
+        lines += [f"```{{image}} gallery/{script.stem}.png", f":alt: {script.stem}", "```", ""]
     record = records / f"{script.stem}.txt"
     if record.exists():
         printed = record.read_text(encoding="utf-8").partition("\n")[2].rstrip()

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from family_pages import ALSO, conversions, escape, family_links, file_of
+from family_pages import ALSO, conversions, family_links, file_of
+from plain_text import escape, first_sentence, text_of
 
 import unigen
 from unigen.plots.atlas import draw_atlas
@@ -38,33 +39,6 @@ numbers on it were computed when the page was built. [Relate and verify](../guid
 
 class FailedRelation(Exception):
     """The worked example of a relation does not hold, so that its page must not be written."""
-
-
-def text_of(docstring: str) -> str:
-    """Return a plain-text docstring as Markdown: prose is escaped, indented lines are kept as they are."""
-    paragraphs = []
-    for paragraph in inspect.cleandoc(docstring).split("\n\n"):
-        indented = paragraph.startswith("    ")
-        paragraphs.append(f"```text\n{inspect.cleandoc(paragraph)}\n```" if indented else _prose(paragraph))
-    return "\n\n".join(paragraphs)
-
-
-def _prose(paragraph: str) -> str:
-    """Escape a paragraph; indented lines within it become a block of their own."""
-    parts: list[list[str]] = []
-    for line in paragraph.splitlines():
-        kind = "```" if line.startswith("    ") else ""
-        if not parts or parts[-1][0] != kind:
-            parts.append([kind])
-        parts[-1].append(line.strip() if kind else escape(line))
-    return "\n\n".join(
-        f"```text\n{chr(10).join(lines)}\n```" if kind else "\n".join(lines) for kind, *lines in parts
-    )
-
-
-def first_sentence(thing: object) -> str:
-    """Return the first paragraph of a docstring, on one line."""
-    return " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split())
 
 
 def number(value: float | None, digits: int = 7) -> str:
@@ -247,7 +221,11 @@ def write(target: Path, text: str) -> None:
 def fingerprint() -> str:
     """Return a digest of all that the pages are made from: the package, the two files that write them, and torch."""
     package, here = Path(unigen.__file__).parent, Path(__file__)
-    sources = [*sorted(package.rglob("*.py")), here, here.with_name("family_pages.py")]
+    sources = [
+        *sorted(package.rglob("*.py")),
+        here,
+        *map(here.with_name, ("family_pages.py", "plain_text.py")),
+    ]
     digest = hashlib.sha256(torch.__version__.encode())
     for path in sources:
         digest.update(path.read_bytes())

@@ -104,15 +104,15 @@ def test_conversions_are_those_that_the_theorem_licenses(family_pages: Any):
 
 
 def test_a_relation_page_says_what_the_relation_says(relation_pages: Any):
-    known = relation(30)
+    known, escape = relation(30), relation_pages.escape
     evidence = known.check()
     text = relation_pages.relation_page(known, evidence)
-    assert known.latex in text and relation_pages.escape(known.source) in text
+    assert known.latex in text and escape(known.source) in text
     for claim in evidence.claims:
         assert relation_pages.claim_row(claim) in text
         assert f"{claim.left:.7g}".replace("-", "−") in text
     for assumption in known.assumptions:
-        assert relation_pages.escape(assumption) in text
+        assert escape(assumption) in text
     assert "ug.relation(30).check()" in text and "| `shift` | `1.0` | m. |" in text
 
 
