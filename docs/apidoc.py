@@ -88,12 +88,9 @@ def escape_markup(app, what: str, name: str, obj: object, options: object, lines
 
 
 def no_type(line: str) -> str:
-    """Put a sign that looks alike in place of a colon, or else napoleon takes what stands before it for a type."""
+    """Put a sign that looks alike in place of colons, or else napoleon takes what stands before it for a type."""
     parts = LITERAL.split(line)
-    for i in range(0, len(parts), 2):
-        if SINGLE_COLON.search(parts[i]):
-            parts[i] = SINGLE_COLON.sub("∶", parts[i], count=1)
-            break
+    parts[::2] = [SINGLE_COLON.sub("∶", part) for part in parts[::2]]
     return "".join(parts)
 
 
