@@ -30,10 +30,19 @@ EXAMPLES: dict[str, list[str]] = {
     "neural_ode_spiral.py": ["--steps", "2"],
     "optimisers.py": ["--steps", "2"],
     "wasserstein_1d.py": ["--steps", "4"],
+    "resnet_spiral.py": ["--steps", "2"],
+    "rate_distortion.py": ["--steps", "2"],
     "double_well.py": ["--steps", "10"],
     "ising_rbm.py": ["--steps", "2"],
     "variational_toy.py": ["--steps", "2"],
     "score_matching.py": ["--steps", "2"],
+    "score_sde_grid.py": ["--steps", "4"],
+    "ring.py": ["--steps", "2"],
+    "schrodinger_bridge.py": ["--steps", "4"],
+    "gan_transport.py": ["--steps", "2"],
+    "unified_view.py": ["--steps", "2"],
+    "conditional_generation.py": ["--steps", "2"],
+    "text.py": ["--steps", "2"],
 }
 NO_FIGURE = {"composition.py", "first_model.py", "flow_matching.py", "new_family.py"}
 LONGEST = 60  # lines of code of a script
