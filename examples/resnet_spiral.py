@@ -54,9 +54,7 @@ def main() -> None:
         print(f"gradient lost a layer, {name:15s} {ratio.mean():8.4f} ± {spread:.4f}   expected {lost:.4f}")
     blocks, law = torch.tensor([25, 50, 100, 200, 400]), ug.relation(32)
     errors = [law.check(blocks=n, draws=9).details["error_of_the_blocks"][n] for n in blocks.tolist()]
-    print(
-        f"order of the error in the step         {math.log2(errors[3] / errors[4]):8.4f}            expected 1"
-    )
+    print(f"order of the error in the step {math.log2(errors[3] / errors[4]):16.4f}            expected 1")
 
     line = torch.linspace(-4.5, 4.5, 200)
     found = run(net, torch.cartesian_prod(line, line), True)[0].argmax(1).reshape(200, 200).T
