@@ -56,8 +56,6 @@ def page(path: Path, package: Path) -> str:
 
 def escape_markup(app, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Turn plain text into reStructuredText in place: equations become literal blocks, the rest is escaped."""
-    if what in ("property", "attribute") and lines:
-        lines[0] = no_type(lines[0])
     done: list[str] = []
     state = "text"  # text before the first section, or a section, a doctest, an equation
     section = False
@@ -84,13 +82,15 @@ def escape_markup(app, what: str, name: str, obj: object, options: object, lines
             done += ["", line] if announced else ["", "::", "", line]
         else:
             done.append(escape(line))
+    if what in ("property", "attribute") and done:
+        done[0] = no_type(done[0])
     lines[:] = done
 
 
 def no_type(line: str) -> str:
     """Put a sign that looks alike in place of colons, or else napoleon takes what stands before it for a type."""
     parts = LITERAL.split(line)
-    parts[::2] = [SINGLE_COLON.sub("∶", part) for part in parts[::2]]
+    parts[::2] = [SINGLE_COLON.sub(r"\\ ∶", part) for part in parts[::2]]
     return "".join(parts)
 
 
