@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import re
+
+CODE = re.compile(r"(``.+?``|`[^`]+`)")
+MARK = re.compile(r"[\\*_|<>\[\]$`]")
 
 
 def escape(text: str) -> str:
-    """Return plain text as Markdown that reads the same."""
-    for mark in "\\*_|<>[]$`":
-        text = text.replace(mark, f"\\{mark}")
-    return text
+    """Return plain text as Markdown that reads the same; what stands between backticks is code in both."""
+    parts = CODE.split(text)
+    parts[::2] = [MARK.sub(r"\\\g<0>", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def text_of(docstring: str) -> str:
