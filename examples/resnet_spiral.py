@@ -65,7 +65,7 @@ def main() -> None:
             a.plot(*held[truth == k][:300].T, ".", ms=2, color=COLOURS[k], label=f"arm {k + 1}")
         b.semilogy(torch.stack(list(norms.values())).T, label=list(norms))
         c.loglog(3 / blocks, errors, "o-", ms=4, label="residual blocks")
-        c.loglog(3 / blocks, errors[0] * 25 / blocks, ":", color=GREY, label="order 1")
+        c.loglog(3 / blocks, errors[4] * 400 / blocks, ":", color=GREY, label="order 1")
         a.set(xlabel="$x_1$", ylabel="$x_2$", title="30 residual blocks")
         b.set(xlabel="layer", ylabel="‖∂ loss / ∂h‖", title="gradient before training")
         c.set(xlabel="step h", ylabel="‖x − x(3)‖", title="blocks: Euler's method")
