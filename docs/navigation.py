@@ -14,6 +14,7 @@ from sphinx import addnodes
 
 REFERENCE = "api/"
 ROOT = "api/unigen"
+SOURCES = "_modules/"
 
 
 def titles(toc: nodes.Element, open_: bool) -> nodes.Element:
@@ -31,10 +32,7 @@ def titles(toc: nodes.Element, open_: bool) -> nodes.Element:
 
 def opened(page: str) -> set[str]:
     """Return the packages whose modules are shown beside a page: those it is in, and the first."""
-    name = (
-        REFERENCE + page.removeprefix("_modules/").replace("/", ".") if page.startswith("_modules/") else page
-    )
-    parts = name.split(".")
+    parts = page.split(".")
     return {ROOT} | {".".join(parts[: i + 1]) for i in range(len(parts))}
 
 
@@ -44,6 +42,7 @@ class Navigation:
     def __init__(self, tocs: dict[str, Any]) -> None:
         self.closed = {page: titles(toc, not page.startswith(REFERENCE)) for page, toc in tocs.items()}
         self.open = {page: titles(toc, True) for page, toc in tocs.items() if page.startswith(REFERENCE)}
+        self.of_sources: dict[int, str] = {}
 
     def beside(self, page: str) -> dict[str, Any]:
         """Return the tables of contents from which the navigation of a page is made."""
@@ -59,11 +58,17 @@ def shorten(app: Any, page: str, template: str, context: dict[str, Any], doctree
         app.navigation = Navigation(app.env.tocs)
 
     def toctree(**options: Any) -> str:
+        depth, known = page.count("/"), app.navigation.of_sources
+        if page.startswith(SOURCES) and depth in known:  # in no tree: the same beside all at one depth
+            return known[depth]
         tocs = app.env.tocs
         app.env.tocs = app.navigation.beside(page)
         try:
-            return whole(**options)
+            tree = whole(**options)
         finally:
             app.env.tocs = tocs
+        if page.startswith(SOURCES):
+            known[depth] = tree
+        return tree
 
     context["toctree"] = toctree
