@@ -159,7 +159,7 @@ def test_a_level_lies_in_its_interval():
 # -- dynamics ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("schedule", [VPLinear(), VE(0.05, 3.0)], ids=["VP", "VE"])
+@pytest.mark.parametrize("schedule", [VPLinear(0.1, 4.0), VE(0.05, 3.0)], ids=["VP", "VE"])
 def test_the_forward_sde_has_its_closed_form_marginals(schedule: Any):
     mean, std, n = 1.0, 0.5, 20_000
     program = gaussian_diffusion(schedule, mean, std, sampler=ug.ReverseSDE(8))
