@@ -39,10 +39,10 @@ def main() -> None:
 
     p, t = two_gaussians(2.0, 0.35), torch.linspace(-8, 8, 1601)
     log_p, log_q = p.log_prob(t[:, None]), torch.distributions.Normal(0.0, 1.0).log_prob(t)
-    held, draws, noise = p.sample((50_000,)), torch.randn(50_000, 1), torch.nn.Identity()
+    held, draws, same = p.sample((50_000,)), torch.randn(50_000, 1), torch.nn.PReLU(init=1.0)
     critics = {name: ug.Critic(1, hidden=(64, 64)) for name in ("GAN", "WGAN")}
     for game, critic in zip((ug.Minimax(), ug.Wasserstein(penalty=10.0)), critics.values(), strict=True):
-        loss = ug.Adversarial(game, critic=critic).players(ug.GAN(1, 1, generator=noise))[0].loss
+        loss = ug.Adversarial(game, critic=critic).players(ug.GAN(1, 1, generator=same))[0].loss
         optimizer = torch.optim.Adam(critic.parameters(), lr=2e-3)
         for _ in range(steps):
             optimizer.zero_grad()

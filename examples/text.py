@@ -22,7 +22,7 @@ from unigen.plots.style import COLOURS, GREY, figure, style
 def main() -> None:
     """Train, score held-out text, and decode in several ways."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1000)
     steps, text, length = parser.parse_args().steps, "\n".join(topics.values()), 48
     symbols = "".join(c for c, _ in Counter(text).most_common(65))
     vocabulary = ug.Characters(symbols)
