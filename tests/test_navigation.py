@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 from pathlib import Path
@@ -9,6 +10,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from docutils import nodes
+from sphinx import addnodes
 
 from unigen.families import FAMILIES
 from unigen.relations.evidence import Claim
@@ -18,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 LINK = re.compile(r"\]\(([\w/.]+)\.md(?:#[\w-]+)?\)")
 CODE = re.compile(r"`([^`]+)`")
+INCLUDED = re.compile(r"```\{literalinclude\} (\S+)\n:pyobject: (\S+)\n")
 
 
 @pytest.fixture
@@ -140,3 +144,43 @@ def test_symbols_stand_in_the_files_that_are_named(page: Path):
         source = (ROOT / file).read_text()
         for name in CODE.findall(code):
             assert name in source, f"{page.name}: {name} is not in {file}"
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "families").glob("*.md")), ids=lambda path: path.stem)
+def test_the_code_that_is_shown_exists(page: Path):
+    shown = INCLUDED.findall(page.read_text())
+    assert shown and page.read_text().count("{literalinclude}") == len(shown)
+    for file, name in shown:
+        body = ast.parse((page.parent / file).read_text()).body
+        for part in name.split("."):
+            found = [each for each in body if getattr(each, "name", None) == part]
+            assert len(found) == 1, f"{page.name}: no {name} in {file}"
+            body = getattr(found[0], "body", [])
+
+
+def contents(*inner: nodes.Node) -> nodes.bullet_list:
+    """Return the table of contents of a page, with what it holds."""
+    link = addnodes.compact_paragraph("", "", nodes.reference("", "title", refuri="page", anchorname=""))
+    return nodes.bullet_list("", nodes.list_item("", link, nodes.bullet_list("", *inner)))
+
+
+def test_the_navigation_keeps_pages_and_drops_what_is_on_them(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(DOCS))
+    navigation = importlib.import_module("navigation")
+    section = nodes.list_item("", nodes.paragraph("", "a class"))
+    tocs = {
+        "guide/fit": contents(section.deepcopy()),
+        "api/unigen": contents(section.deepcopy(), addnodes.toctree(entries=[(None, "api/unigen.nn")])),
+        "api/unigen.nn": contents(
+            section.deepcopy(), addnodes.toctree(entries=[(None, "api/unigen.nn.mlp")])
+        ),
+        "api/unigen.models": contents(section, addnodes.toctree(entries=[(None, "api/unigen.models.vae")])),
+    }
+    before = {page: toc.pformat() for page, toc in tocs.items()}
+    short = navigation.Navigation(tocs).beside("api/unigen.nn.mlp")
+    assert {
+        page: toc.pformat() for page, toc in tocs.items()
+    } == before  # the pages themselves stay as they are
+    assert all("a class" not in toc.astext() and "title" in toc.astext() for toc in short.values())
+    held = {page: len(list(toc.findall(addnodes.toctree))) for page, toc in short.items()}
+    assert held == {"guide/fit": 0, "api/unigen": 1, "api/unigen.nn": 1, "api/unigen.models": 0}
