@@ -29,7 +29,9 @@ def main() -> None:
     x, points = axis_points(values), []  # ten points with exactly these variances
     for beta in (1.0, 2.0, 4.0, 8.0, 12.0):
         vae, level = ug.relation(2).train(x, 5, noise, beta), beta * noise
-        found = [ug.evaluate.rate_distortion(vae, x, samples=1000, seed=s).means for s in range(8)]
+        found = [
+            ug.evaluate.rate_distortion(vae, x, samples=min(1000, 9 * steps), seed=s).means for s in range(8)
+        ]
         rate, nats = torch.tensor(found).double().T
         square = 2 * noise * (nats - 2.5 * math.log(2 * math.pi * noise))
         mean, error = (x - vae.reconstruct(x)).square().sum(1).mean(), square.std() / 8**0.5

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from unigen.nn.transformer import CausalTransformer
+from unigen.nn.transformer import Block, CausalTransformer
 
 
 @torch.no_grad()
@@ -42,6 +42,7 @@ def attention_maps(net: CausalTransformer, x: Tensor, context: Tensor | None = N
         future = torch.ones(h.shape[1], h.shape[1], dtype=torch.bool, device=h.device).triu(1)
         maps = []
         for block in net.blocks:
+            assert isinstance(block, Block)
             q, k, _ = block.project(h, rotation)
             maps.append((q @ k.mT / math.sqrt(q.shape[-1])).masked_fill(future, -math.inf).softmax(-1))
             h = block(h, rotation)
