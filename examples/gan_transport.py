@@ -23,7 +23,7 @@ from unigen.relations.three_maps import ThreeMaps
 def main() -> None:
     """Print costs of maps, and divergences read off critics beside quadrature."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1000)
     steps, costs = parser.parse_args().steps, {}
     torch.manual_seed(0)
     cov, eye = torch.tensor([[1.4, 0.8], [0.8, 1.2]]).double(), torch.eye(2).double()
@@ -53,8 +53,8 @@ def main() -> None:
     witness = 0.01 * (-0.5 * (t[:, None] - t).square()).exp() @ gap
     w1, mmd = 0.0001 * gap.cumsum(0).abs().sum(), ug.evaluate.mmd(held[:3000], draws[:3000], 1.0, 0)
     by_gan, by_wgan = critics["GAN"].jensen_shannon(held, draws), critics["WGAN"].wasserstein(held, draws)
-    print(f"JSD by the GAN's critic   {by_gan:.4f}            expected {jsd:.6f}")
-    print(f"W₁ by the WGAN's critic   {by_wgan:.4f}            expected {w1:.6f}")
+    print(f"JSD, a critic's bound   {by_gan:8.4f}            expected {jsd:.6f}")
+    print(f"W₁, a critic's bound    {by_wgan:8.4f}            expected {w1:.6f}")
     print(f"MMD² of 3,000 draws     {mmd.value:8.4f} ± {mmd.stderr:.4f}   expected {gap @ witness / 100:.6f}")
 
     with style(), torch.no_grad():
@@ -63,12 +63,12 @@ def main() -> None:
             for i, line in enumerate(push(torch.from_numpy(plane_grid()))):
                 axes.plot(*line.T, color=COLOURS[i // 9], lw=0.8)
             axes.plot(*push(z).T, ".", color=GREY, ms=2, zorder=1)
-            axes.set(title=f"{name}\ncost {costs[name]:.4f}", xlabel="x₁", ylabel="x₂", aspect="equal")
+            axes.set(title=f"{name}: cost {costs[name]:.4f}", xlabel="x₁", xlim=(-4, 4), ylim=(-4, 4))
         last.plot(t, log_p - log_q, ":", color=GREY, label="log p/q")
         for name, critic in critics.items():
-            last.plot(t, critic(t[:, None]) - critic(torch.zeros(1, 1)), label=f"critic, {name}")
+            last.plot(t, critic(t[:, None]), label=f"critic, {name}")
         last.plot(t, 10 * witness, label="10 × witness, MMD")
-        last.set(xlabel="x", ylabel="critic", title="critics of a mixture", xlim=(-3.2, 3.2), ylim=(-9, 16))
+        last.set(xlabel="x", ylabel="critic", title="critics of a mixture", xlim=(-3.2, 3.2), ylim=(-17, 11))
         last.legend(ncols=2)
         fig.savefig("gan_transport.png", dpi=110)
 
