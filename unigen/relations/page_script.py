@@ -13,6 +13,7 @@ LATE = r"""
 
   function show(moved) {
     const id = decodeURIComponent(location.hash.slice(1));
+    if (id === 'map' && moved) return;  // the way back to the map leaves the section as it is
     const found = all('.entry').find((each) => each.id === id) || document.querySelector('#about');
     all('.entry').forEach((each) => each.classList.toggle('shown', each === found));
     all('[data-id], [data-family]').forEach((each) => {
@@ -62,8 +63,13 @@ LATE = r"""
 
   document.addEventListener('click', (event) => {
     const link = event.target.closest('a[href^="#"]'), button = event.target.closest('.copy');
-    if (link && !panel.contains(link)) origin = link;
     if (button) copy(button);
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || link.getAttribute('href') === '#map') return;
+    if (!panel.contains(link)) origin = link;
+    event.preventDefault();  // as a jump of the browser's own would move the map out of sight
+    const href = link.getAttribute('href');
+    if (decodeURIComponent(location.hash) !== href) history.pushState(null, '', href);
+    show(true);
   });
   document.addEventListener('keydown', (event) => {
     if (event.key !== 'Escape' || event.target === filter || !origin) return;
@@ -71,10 +77,11 @@ LATE = r"""
   });
   document.querySelector('.index form').addEventListener('submit', (event) => event.preventDefault());
   filter.addEventListener('input', sift);
-  addEventListener('hashchange', () => show(true));
-  addEventListener('load', () => setTimeout(() => {  // the browser has scrolled to the section, which is in sight
-    if (beside()) { scrollTo(0, 0); panel.scrollTop = 0; }
+  const settle = (top) => requestAnimationFrame(() => requestAnimationFrame(() => {
+    if (beside()) { scrollTo(0, top); panel.scrollTop = 0; }
   }));
+  addEventListener('hashchange', () => { const top = scrollY; show(true); settle(top); });
+  addEventListener('load', () => settle(0));
   show(location.hash.length > 1);
   sift();
 })();

@@ -60,7 +60,7 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
   background: var(--paper); border: 1px solid var(--soft); border-radius: 5px; padding: .15rem .6rem; cursor: pointer; }
 html:not(.js) .copy, html:not(.js) .index form { display: none; }
 .back { float: right; font-size: .85rem; margin-left: 1rem; }
-@media (min-width: 1100px) {
+@media (min-width: 1280px) {
   main { grid-template-columns: minmax(0, 1fr) minmax(0, 38rem); align-items: start; }
   .js .panel { position: sticky; top: .75rem; max-height: calc(100vh - 1.5rem); overflow-y: auto; }
   .js .back { display: none; }
