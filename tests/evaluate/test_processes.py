@@ -277,13 +277,19 @@ def test_a_bridge_leads_both_ways_to_the_other_end():
 
 
 def test_an_energy_is_reached_by_its_chain_and_has_no_forward_process():
+    """Of E = x² / 2s² a step of size h is x' = (1 − h / s²) x + √(2h) ε: means and variances follow step by step."""
+    s, h, n = 0.3, 0.003, 20_000
     well = ug.Potential(
-        lambda x: 0.5 * (x / 0.3).square().sum(-1), 1, sampler=ug.Langevin(300, 0.02, adjusted=True)
-    )
-    found = process(well, 2.0 + torch.randn(4000, 1), n=4000, steps=3)  # nothing to fit
+        lambda x: 0.5 * (x / s).square().sum(-1), 1, sampler=ug.Langevin(30, h)
+    ).double()  # nothing to fit
+    x = 2.0 + torch.randn(n, 1, dtype=F64)
+    found = process(well, x, n=n, steps=3)
+    mean, variance = float(x.mean()), float(x.var(correction=0))  # of the noise that the chain starts from
+    for k, state in enumerate(found.reverse):
+        assert is_normal(state, mean, math.sqrt(variance)), f"after {10 * k} steps"
+        for _ in range(10):
+            mean, variance = mean * (1 - h / s**2), variance * (1 - h / s**2) ** 2 + 2 * h
     assert found.forward is None and (found.reverse_step, found.steps) == ("chain", 3)
-    assert is_normal(found.reverse[-1].double(), 0.0, 0.3)
-    assert abs(float(found.reverse[0].mean()) - 2.0) < 0.2  # the noise has mean and scale of the data
     assert found.no_forward is not None and found.no_forward.startswith("no forward process: an energy")
 
 
