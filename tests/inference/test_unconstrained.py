@@ -47,7 +47,7 @@ def test_the_mass_on_the_reals_is_the_evidence(family):
     program = family().double()
     (x,) = simulated(program, 4)
     space = Unconstrained(program, x, None)
-    u = torch.linspace(-25, 25, 4001, dtype=F64)[:, None]
+    u = torch.linspace(-25, 25, 1001, dtype=F64)[:, None]
     log_mass = (-space.potential(u)[0]).logsumexp(0) + math.log(float(u[1, 0] - u[0, 0]))
     assert float(log_mass) == pytest.approx(program.exact(x).evidence, abs=1e-6)
 

@@ -68,7 +68,7 @@ def test_over_all_signs_the_terms_average_to_the_divergence(monkeypatch: pytest.
 
 
 def test_slices_average_to_the_divergence() -> None:
-    x, n = torch.randn(3, 2, dtype=F64), 300
+    x, n = torch.randn(3, 2, dtype=F64), 200
     root = torch.tensor([[1.0, 0.0], [0.7, 0.5]], dtype=F64)
     program = Potential(Scaled(torch.linalg.inv(root @ root.mT), torch.zeros(2, dtype=F64)), 2)
     exact: Any = ScoreMatching().players(program)[0].loss
@@ -79,7 +79,7 @@ def test_slices_average_to_the_divergence() -> None:
         spread[projections] = draws.std(0)
         assert bool(((draws.mean(0) - exact.terms(x)).abs() < 5 * draws.std(0) / n**0.5 + 1e-12).all())
     ratio = spread[1] / spread[4]  # four directions halve the error
-    assert float(spread[1].min()) > 0 and bool(((ratio / 2 - 1).abs() < 0.3).all())
+    assert float(spread[1].min()) > 0 and bool(((ratio / 2 - 1).abs() < 0.4).all())
 
 
 def test_in_one_dimension_every_direction_is_exact() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from unigen.dynamics.particles import Particles
+from unigen.errors import NonFiniteError
 from unigen.logprob import Kind, LogProb
 from unigen.samplers.weighted_draws import WeightedDraws
 
@@ -100,7 +101,5 @@ def test_it_says_how_many_draws_it_is_worth():
 
 
 def test_weights_of_which_none_is_finite_are_refused():
-    from unigen.errors import NonFiniteError
-
     with pytest.raises(NonFiniteError, match="finite weight"):
         Particles(3, torch.zeros(3)).weigh(torch.full((3,), -math.inf))
