@@ -6,27 +6,32 @@ The worked examples run while the pages are written, and a check that fails stop
 from __future__ import annotations
 
 import hashlib
-import inspect
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from family_pages import ALSO, conversions, family_links, file_of
-from plain_text import escape, first_sentence, text_of
+from family_pages import ALSO, family_links, file_of
+from plain_text import escape
+from relation_sections import (
+    conversion_section,
+    evidence_section,
+    figure_section,
+    own_section,
+    statement_section,
+)
 
 import unigen
 from unigen.plots.atlas import draw_atlas
 from unigen.relations.atlas import atlas
-from unigen.relations.evidence import FALSE_POSITIVE, Claim, Evidence
+from unigen.relations.evidence import Evidence
 from unigen.relations.relation import Relation, all_relations
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 110
-ARGUMENT = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
+PARTS = ("family_pages", "plain_text", "relation_sections")
 HEAD = """# Relations
 
 A relation is a theorem between families, as an object: it states itself, measures itself on a worked example and on
@@ -41,106 +46,6 @@ class FailedRelation(Exception):
     """The worked example of a relation does not hold, so that its page must not be written."""
 
 
-def number(value: float | None, digits: int = 7) -> str:
-    """Return a number with a minus sign, at which no line is broken."""
-    return "" if value is None else f"{value:.{digits}g}".replace("-", "−")
-
-
-def claim_row(claim: Claim) -> str:
-    """Return a claim as a row of the table."""
-    cells = (
-        escape(claim.name),
-        number(claim.left),
-        claim.sense,
-        number(claim.right),
-        number(claim.gap, 2),
-        number(claim.tolerance, 2),
-        number(claim.stderr, 2),
-        "holds" if claim.holds else "**fails**",
-    )
-    return f"| {' | '.join(cells)} |"
-
-
-def evidence_section(evidence: Evidence) -> str:
-    """Return the table of claims, and the further numbers."""
-    lines = [
-        "| claim | left | | right | gap | tolerance | standard error | verdict |",
-        "|---|---|---|---|---|---|---|---|",
-        *(claim_row(claim) for claim in evidence.claims),
-        "",
-    ]
-    if evidence.details:
-        lines += [
-            f"* {escape(name.replace('_', ' '))}: `{value}`" for name, value in evidence.details.items()
-        ]
-        lines.append("")
-    lines.append(
-        "Without a standard error the tolerance is that of rounding or discretisation; with one it is the quantile"
-        f" of the error at which a true claim is called false with probability {FALSE_POSITIVE:.0e}, and a known"
-        " bias where there is one."
-    )
-    return "\n".join(lines)
-
-
-def parameters_section(relation: Relation) -> str:
-    """Return what can be changed in the worked example: name, default, meaning."""
-    known = dict(ARGUMENT.findall(inspect.getdoc(type(relation).check) or ""))
-    rows = [
-        f"| `{name}` | `{parameter.default!r}` | {escape(' '.join(known.get(name, '').split()))} |".replace(
-            "'", "’"
-        )
-        for name, parameter in inspect.signature(relation.check).parameters.items()
-    ]
-    return "\n".join(["| parameter | default | |", "|---|---|---|", *rows])
-
-
-def conversion_section(relation: Relation) -> list[str]:
-    """Return what the theorem converts."""
-    found = conversions(relation)
-    if not found:
-        return []
-    rows = [
-        f'| `{start}` | `{to}` | `ug.convert(program, to="{to}")` | {escape(needs or "–")} |'
-        for start, to, needs in found
-    ]
-    return [
-        "## Convert",
-        "",
-        escape(first_sentence(type(relation).convert)),
-        "",
-        "| from | to | | needs |",
-        "|---|---|---|---|",
-        *rows,
-        "",
-        "Where an assumption fails on a program, the error names it.",
-        "",
-    ]
-
-
-def own_section(relation: Relation) -> list[str]:
-    """Return the code that measures the theorem on one's own programs."""
-    lines = ["## On your own programs", ""]
-    if type(relation).check_programs is Relation.check_programs:
-        return [*lines, "This theorem has a worked example and nothing to measure on two programs.", ""]
-    alone = len(relation.families) == 1
-    call = "ug.relate(program, data=x)" if alone else "ug.relate(a, b, x)"
-    arguments = "program, program, x" if alone else "a, b, x"
-    who = "`program` is one" if alone else "`a` and `b` are of two"
-    doc = first_sentence(type(relation).check_programs)
-    return [
-        *lines,
-        escape(doc),
-        "",
-        "```python",
-        f"print({call})  # every theorem about {'this program' if alone else 'the two'}, this one among them",
-        f"print(ug.relation({relation.id}).check_programs({arguments}))  # this one alone",
-        "```",
-        "",
-        f"Here {who} of the families above, fitted, and `x` is data.",
-        "",
-    ]
-
-
 def relation_page(relation: Relation, evidence: Evidence) -> str:
     """Return the page of a relation.
 
@@ -149,51 +54,13 @@ def relation_page(relation: Relation, evidence: Evidence) -> str:
     """
     if not evidence.holds:
         raise FailedRelation(str(evidence))
-    name, module, also = file_of(relation), type(relation).__module__, ALSO.get(relation.id, ())
-    doc = inspect.getdoc(inspect.getmodule(type(relation))) or ""
-    figure_words = first_sentence(type(relation).figure)
-    if type(relation).figure is Relation.figure:
-        figure_words = "The claims, each gap in units of its tolerance."
     parts = [
-        f"# {relation.id}. {escape(relation.name)}",
-        "",
-        f"**Theorem**: {escape(relation.statement)}.",
-        "",
-        f"$$\n{relation.latex}\n$$",
-        "",
-        f"* Measured on: {family_links(relation.families, '../families/')}",
-        *([f"* Speaks of: {family_links(also, '../families/')}"] if also else []),
-        f"* Source: {escape(relation.source)}",
-        *(f"* Assumes: {escape(each)}" for each in relation.assumptions),
-        "",
-        "## Why",
-        "",
-        text_of(doc.partition("\n\n")[2]),
-        "",
-        f"![{escape(relation.name)}](figures/{name}.png)",
-        "",
-        escape(figure_words.replace("Draw ", "Drawn: ", 1)),
-        "",
-        "## Evidence",
-        "",
-        escape(first_sentence(type(relation).check)),
-        "",
-        evidence_section(evidence),
-        "",
-        "```python",
-        "import unigen as ug",
-        "",
-        f"print(ug.relation({relation.id}).check())",
-        f'ug.relation({relation.id}).figure().savefig("{name}.png")',
-        "```",
-        "",
-        "With other parameters:",
-        "",
-        parameters_section(relation),
-        "",
+        *statement_section(relation),
+        *figure_section(relation, file_of(relation)),
+        *evidence_section(relation, evidence, file_of(relation)),
         *own_section(relation),
         *conversion_section(relation),
-        f"Source code: {{py:mod}}`{module}`",
+        f"Source code: {{py:mod}}`{type(relation).__module__}`",
         "",
     ]
     return "\n".join(parts)

@@ -109,11 +109,12 @@ def test_conversions_are_those_that_the_theorem_licenses(family_pages: Any):
 
 def test_a_relation_page_says_what_the_relation_says(relation_pages: Any):
     known, escape = relation(30), relation_pages.escape
+    relation_sections = importlib.import_module("relation_sections")
     evidence = known.check()
     text = relation_pages.relation_page(known, evidence)
     assert known.latex in text and escape(known.source) in text
     for claim in evidence.claims:
-        assert relation_pages.claim_row(claim) in text
+        assert relation_sections.claim_row(claim) in text
         assert f"{claim.left:.7g}".replace("-", "−") in text
     for assumption in known.assumptions:
         assert escape(assumption) in text
@@ -131,7 +132,8 @@ def test_a_relation_that_fails_stops_the_build(relation_pages: Any):
 
 
 def test_plain_text_keeps_its_meaning_as_markdown(relation_pages: Any):
-    text = relation_pages.text_of("Notation: p(x | z), W_q and f* where\n\n    a * b = c_d\n\nholds.")
+    plain_text = importlib.import_module("plain_text")
+    text = plain_text.text_of("Notation: p(x | z), W_q and f* where\n\n    a * b = c_d\n\nholds.")
     assert text == "Notation: p(x \\| z), W\\_q and f\\* where\n\n```text\na * b = c_d\n```\n\nholds."
 
 
