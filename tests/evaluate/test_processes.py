@@ -182,16 +182,18 @@ def test_the_reverse_sde_ends_in_the_programs_draws():
     schedule = VPLinear()
     program = gaussian_diffusion(schedule, 1.0, 0.5, sampler=ug.ReverseSDE(100))
     program.fitted = True
+    program.denoiser.loc.fill_(3.0)
+    program.denoiser.scale.fill_(2.0)  # states are in the data's units
     x = program.sample(5000)
     found = process(program, x, n=5000, steps=4, seed=4)
     assert found.reverse[-1].equal(program.sample(5000, seed=4))
-    assert is_normal(found.reverse[0], 0.0, 1.0)
+    assert is_normal(found.reverse[0], 3.0, 2.0)
     assert (found.reverse_step, found.forward_step, found.steps) == ("SDE", "SDE", 4)
     assert found.times[0] == 0 and found.times[-1] == 1 and bool((found.times.diff() > 0).all())
+    there, back = found.forward, found.reverse
+    assert there is not None
     for k in (1, 2, 3):  # the reversal has the same marginals, up to the error of 100 steps
-        there, back = found.forward, found.reverse  # type: ignore[assignment]
-        assert there is not None
-        assert abs(float(there[k].mean() - back[4 - k].mean())) < 0.1
+        assert abs(float(there[k].mean() - back[4 - k].mean())) < 0.2
         assert abs(float(there[k].std() / back[4 - k].std()) - 1) < 0.1
 
 
@@ -250,6 +252,8 @@ def test_an_ode_leads_there_and_back(make: Any):
     torch.testing.assert_close(noise, flow.to_noise(x), rtol=0, atol=1e-3)
     torch.testing.assert_close(flow.from_noise(noise), x, rtol=0, atol=1e-3)
     torch.testing.assert_close(found.reverse[-1], flow.sample(30, seed=6), rtol=0, atol=1e-3)
+    start = flow.flow.to_unit(found.reverse[0])
+    torch.testing.assert_close(flow.from_noise(start), found.reverse[-1], rtol=0, atol=1e-3)
     assert found.forward_step == found.reverse_step == "ODE"
 
 
@@ -366,9 +370,10 @@ def test_a_conditional_program_is_given_its_context():
 
 def test_bad_input_is_refused_before_any_work():
     program, x = fitted(ug.PPCA(2, latents=1)), moons(20)
-    for options in ({"n": 0}, {"n": 21}, {"n": 2.5}, {"n": True}, {"steps": 0}):
+    wrong: list[dict[str, Any]] = [{"n": 0}, {"n": 21}, {"n": 2.5}, {"n": True}, {"steps": 0}]
+    for options in wrong:
         with pytest.raises(ArgumentError, match=next(iter(options))):
-            process(program, x, **options)  # type: ignore[arg-type]
+            process(program, x, **options)
     with pytest.raises(ShapeError):
         process(program, torch.zeros(5, 3, dtype=F64))
     with pytest.raises(NotFittedError, match=r"ug\.fit"):

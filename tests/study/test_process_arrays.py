@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,8 @@ def same(a: Process | None, b: Process | None) -> bool:
 
 @pytest.mark.parametrize("process", [ODE, SDE, GAN], ids=["ODE", "SDE", "GAN"])
 def test_round_trip(process: Process, tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", **to_arrays(process))  # type: ignore[arg-type]
+    arrays: dict[str, Any] = dict(to_arrays(process))
+    np.savez(tmp_path / "a.npz", **arrays)
     with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
         found = from_arrays({name: file[name] for name in file.files})
     assert same(found, process) and isinstance(found.reverse_step if found else None, Step)
