@@ -41,7 +41,7 @@ def main() -> None:
     print(f"trained, nats a character   {-after.value.mean():.4f}, {after.perplexity()}")
     print("by counting                 " + ", ".join(f"{name} {value:.4f}" for name, value in known.items()))
 
-    prompt = vocabulary.encode("The following exam")
+    prompt = vocabulary.encode("The following ")
     cached, plain = (ug.Decoding(cache=each).complete(model, prompt, n=20, seed=1) for each in (True, False))
     print(f"characters that a cache of keys and values changes: {(cached != plain).sum()}, expected 0")
     best, log_p = ug.BeamSearch(8).search(model, prompt)
@@ -56,18 +56,19 @@ def main() -> None:
 
     with style():
         left, right = (fig := figure(10, 3.4)).subplots(1, 2, width_ratios=(1, 1.5))
-        left.plot(*zip(*record.history["likelihood"], strict=True), label="training")
+        curve = torch.tensor(record.history["likelihood"])
+        left.plot(curve[:, 0], curve[:, 1] / length, lw=0.8, label="training")
         lines = {"uniform": math.log(65), **known, "held out": float(-after.value.mean())}
         for (name, value), ls in zip(lines.items(), (":", "--", "-.", "-"), strict=True):
             left.axhline(value, color=COLOURS[1] if ls == "-" else GREY, ls=ls, label=name)
-        left.set(xlabel="step", ylabel="nats a character", title="what there is beyond counting")
+        left.set(xlabel="step", ylabel="nats a character", title="beyond counting", ylim=(1, 4.4))
         table = model.distribution().conditionals(best[:1]).logits[0, len(prompt)].detach()
         top = table.topk(12).indices
         for i, (name, way) in enumerate(list(ways.items())[:4]):
             p = way.warp(table).softmax(0)[top]
             right.bar(torch.arange(12) + 0.2 * (i - 1.5), p, 0.18, label=name)
         right.set_xticks(range(12), [repr(vocabulary.decode([k])) for k in top.tolist()])
-        right.set(xlabel="next character", ylabel="probability", title="after 'The following exam'")
+        right.set(xlabel="next character", ylabel="probability", title="after 'The following '")
         left.legend(), right.legend()
         fig.savefig("text.png", dpi=110)
 

@@ -20,7 +20,7 @@ from unigen.data.toy import two_moons
 def main() -> None:
     """Fit seven families, print what each says of held-out data, and draw them as processes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1000)
     steps, toy = parser.parse_args().steps, two_moons()
     torch.manual_seed(0)
     data = toy.dataset(train=6000, test=600)
