@@ -2,8 +2,9 @@
 
 First three panels: a square grid and noise, carried to N(0, Σ) by a masked flow (Cholesky: triangular), by Brenier's
 map (symmetric: the least cost) and by a trained generator, which nothing but chance keeps from turning the plane. All
-have the same law; their costs E‖T(z) − z‖² differ. Right: what tells ½N(±2, .35²) from N(0, 1). A classifier's critic
-is log p/q, dotted; Wasserstein's has slopes up to one; the witness of a kernel (MMD) is smooth and bounded.
+have the same law; their costs E‖T(z) − z‖², in the titles, differ. Right: what tells ½N(±2, .35²) from N(0, 1). A
+classifier's critic is log p/q, dotted; Wasserstein's has slopes up to one; the witness of a kernel (MMD) is smooth and
+bounded.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def main() -> None:
             for i, line in enumerate(push(torch.from_numpy(plane_grid()))):
                 axes.plot(*line.T, color=COLOURS[i // 9], lw=0.8)
             axes.plot(*push(z).T, ".", color=GREY, ms=2, zorder=1)
-            axes.set(title=f"{name}: cost {costs[name]:.4f}", xlabel="x₁", xlim=(-4, 4), ylim=(-4, 4))
+            axes.set(title=f"{name}: {costs[name]:.4f}", xlabel="x₁", ylabel="x₂", xlim=(-4, 4), ylim=(-4, 4))
         last.plot(t, log_p - log_q, ":", color=GREY, label="log p/q")
         for name, critic in critics.items():
             last.plot(t, critic(t[:, None]), label=f"critic, {name}")

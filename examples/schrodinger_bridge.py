@@ -1,10 +1,11 @@
 """A Schrödinger bridge from two modes to one, and what is often sold under its name: the independent bridge.
 
-Left and middle: paths of two fitted diffusions from ½N(±2, .35²) to N(0, .45²), coloured by their start. Both reach the
-right end. The Schrödinger bridge is the one nearest to Brownian motion of σ = .6 and moves steadily; the independent
-bridge, trained on pairs that know nothing of one another, hurries to the middle and forgets more of its start. Right:
-the variance on the way, in closed form from the plan that Sinkhorn's iterations find on a grid (line), by paths with
-the exact drift of its potentials, and by both networks.
+Left and middle: paths of two fitted diffusions from ½N(±2, .35²) to N(0, .45²), coloured by their start. Both reach
+the right end. The Schrödinger bridge is the one nearest to Brownian motion of σ = .6 and moves steadily; the
+independent bridge, trained on pairs that know nothing of one another, hurries to the middle and forgets more of its
+start. Right: the variance on the way, in closed form from the plan that Sinkhorn's iterations find on a grid (line),
+by paths with the exact drift of its potentials, and by both networks, whose own error, of the order of .03 in the
+correlation, exceeds that of the draws.
 """
 
 from __future__ import annotations
