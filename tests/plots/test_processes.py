@@ -101,6 +101,22 @@ def test_latents_on_a_line_stand_on_a_line_and_classes_are_spread() -> None:
     assert len(np.unique(spread[:, 1].round(9))) == 3 and len(np.unique(spread[:, 0].round(6))) == 10
 
 
+def test_states_of_another_shape_have_a_window_of_their_own() -> None:
+    far = (100 * torch.randn(60, 3), torch.randn(60, 2))
+    process = Process(
+        even_times(1),
+        far,
+        Step.ONE_STOCHASTIC,
+        (torch.randn(60, 2), 100 * torch.randn(60, 3)),
+        Step.ONE_STOCHASTIC,
+        "",
+    )
+    for axes in process_figure({"VAE": process}).axes:
+        for box, left in zip(scatters(axes), (0.0, 4 * 1.3), strict=True):
+            at = np.asarray(box.get_offsets()) - [left, 0.0]
+            assert (at.std(0) > 0.1).all() and ((at > 0.0) & (at < 1.0)).all(1).mean() > 0.8
+
+
 def test_images_are_columns_of_pictures_and_latents_strips() -> None:
     x = torch.rand(6, 64)
     process = Process(
