@@ -61,7 +61,7 @@ def main() -> None:
         lines = {"uniform": math.log(65), **known, "held out": float(-after.value.mean())}
         for (name, value), ls in zip(lines.items(), (":", "--", "-.", "-"), strict=True):
             left.axhline(value, color=COLOURS[1] if ls == "-" else GREY, ls=ls, label=name)
-        left.set(xlabel="step", ylabel="nats a character", title="beyond counting", ylim=(1, 4.4))
+        left.set(xlabel="step", ylabel="nats a character", title="beyond counting", ylim=(1, 5.6))
         table = model.distribution().conditionals(best[:1]).logits[0, len(prompt)].detach()
         top = table.topk(12).indices
         for i, (name, way) in enumerate(list(ways.items())[:4]):
@@ -69,7 +69,7 @@ def main() -> None:
             right.bar(torch.arange(12) + 0.2 * (i - 1.5), p, 0.18, label=name)
         right.set_xticks(range(12), [repr(vocabulary.decode([k])) for k in top.tolist()])
         right.set(xlabel="next character", ylabel="probability", title="after 'The following '")
-        left.legend(), right.legend()
+        left.legend(ncols=2), right.legend()
         fig.savefig("text.png", dpi=110)
 
 
