@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from pyro import distributions as dist
 from tests import problems
 from tests.programs import Conditional, Outside, SharedMean, Switch, Toy
 from unigen.densities.density import Density
+from unigen.densities.importance import Importance
 from unigen.distributions.likelihoods import Bernoulli, Categorical
 from unigen.errors import (
     ArgumentError,
@@ -81,6 +83,19 @@ def test_sampler_and_density_can_be_swapped():
     assert vae.log_prob(torch.randn(3, 3), density=Flat()).kind is Kind.UNNORMALISED
     vae.sampler, vae.density = Zeros(), Flat()
     assert vae.sample(3).abs().max() == 0 and vae.kind is Kind.UNNORMALISED
+
+
+def test_names_and_classes_are_no_parts():
+    vae, x = tiny_vae(), torch.randn(3, 3)
+    name: Any = "importance"
+    kind: Any = Importance
+    for wrong in (name, kind):
+        with pytest.raises(ArgumentError, match=r"density.*Importance"):
+            vae.log_prob(x, density=wrong)
+        with pytest.raises(ArgumentError, match="density"):
+            vae.score(x, density=wrong)
+    with pytest.raises(ArgumentError, match=r"sampler.*Ancestral"):
+        vae.sample(2, sampler=name)
 
 
 def test_conditional_sampling():

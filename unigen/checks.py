@@ -14,7 +14,15 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
-from unigen.errors import ContextError, DTypeError, EmptyDataError, NonFiniteError, ShapeError, SupportError
+from unigen.errors import (
+    ArgumentError,
+    ContextError,
+    DTypeError,
+    EmptyDataError,
+    NonFiniteError,
+    ShapeError,
+    SupportError,
+)
 
 CHUNK = 2**19  # numbers looked at together
 
@@ -264,3 +272,15 @@ def check_context(
             program=program, site="context", got="non-finite values", expected="finite numbers"
         )
     return c if n is None or c.shape[0] == n else c.expand(n, features)
+
+
+def check_part(part: object, method: str, site: str, example: str, program: str) -> None:
+    """Refuse a part that lacks the one method it is asked for, such as a name in place of the object.
+
+    Raises:
+        ArgumentError: It lacks it.
+    """
+    if part is not None and (isinstance(part, type) or not callable(getattr(part, method, None))):
+        raise ArgumentError(
+            program=program, site=site, got=repr(part), expected=f"an object with {method}", hint=example
+        )

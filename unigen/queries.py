@@ -15,7 +15,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-from unigen.checks import check_context, check_data
+from unigen.checks import check_context, check_data, check_part
 from unigen.errors import ArgumentError, NoDensityError, UnsupportedQueryError
 from unigen.logprob import Kind, LogProb
 from unigen.structure import Site
@@ -172,12 +172,13 @@ def sample(  # noqa: D417  (a method of Program)
         Draws, shape (n, *event_shape).
 
     Raises:
-        ArgumentError: n is not a positive integer.
+        ArgumentError: n is not a positive integer, or the sampler none.
         ContextError: The context is missing, superfluous or of the wrong shape.
     """
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ArgumentError(program=self.name, site="n", got=n, expected="a positive integer")
     c = check_context(context, self.context_features, n, self.dtype, self.name)
+    check_part(sampler, "draw", "sampler", "sampler=ug.Ancestral()", self.name)
     c = None if c is None else c.to(self.device)
     with evaluating(self), seeded(seed, self.device), torch.no_grad():
         return self.draw(n, c, sampler).detach()
@@ -206,6 +207,7 @@ def log_prob(  # noqa: D417  (a method of Program)
         ShapeError, DTypeError, NonFiniteError, SupportError, EmptyDataError, ContextError: Bad input.
         NoDensityError: The family has no density; the message says what to use instead.
     """
+    check_part(density, "log_prob", "density", "density=ug.Importance(samples=64)", self.name)
     rows, c = self.check_batch(x, context)
     differentiable = isinstance(x, Tensor) and x.requires_grad
     with evaluating(self), seeded(seed, self.device), torch.set_grad_enabled(differentiable):
