@@ -66,7 +66,7 @@ class Quick(Relation):
 
     def check(self, *, seed: int = 0):
         """Add one to one."""
-        exact = Claim("1 + 1 < 3 & more", 2.0, self.right, 1e-9)
+        exact = Claim("1 + 1 < 3 & <more>", 2.0, self.right, 1e-9)
         return self.evidence(exact, statistical("by draws", 2.01, 2.0, 0.1), count_of="<two>")
 
 
@@ -128,10 +128,10 @@ def test_numbers_verdict_details_and_figure_of_a_section():
     words = read.words["relation-9200"]
     for part in (
         "9200. a <quick> one", "✓ holds", "One & one is two.", "numbers are <natural>", "Add one to one.", "seed=0",
-        "1 + 1 < 3 & more", "2.01", "+0.01", "0.49", "0.1", "count_of", "<two>", "theorem = ug.relation(9200)",
+        "1 + 1 < 3 & <more>", "2.01", "+0.01", "0.49", "0.1", "count_of", "<two>", "theorem = ug.relation(9200)",
     ):  # fmt: skip
         assert part in words, part
-    assert "<quick>" not in text and "<natural>" not in text and "<two>" not in text
+    assert "<more>" not in text and "<quick>" not in text and "<natural>" not in text and "<two>" not in text
     assert "The theorem holds." in text
     assert next(a["src"] for tag, a in read.tags if tag == "img").startswith("data:image/png;base64,")
 
