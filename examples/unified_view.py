@@ -24,9 +24,8 @@ def main() -> None:
     steps, toy = parser.parse_args().steps, two_moons()
     torch.manual_seed(0)
     data = toy.dataset(train=6000, test=600)
-    noise, constant = ug.GaussianMixture(2, components=4), ug.LearnedNormaliser()
-    ug.fit(noise, data.train)
-    contrast = ug.NoiseContrastive(noise, log_z=constant)
+    contrast = ug.ContrastiveDivergence(10, 0.02, adjusted=True)
+    annealed = ug.Normalised(ug.AnnealedNormaliser(100, 50))
     programs = {
         "PPCA": ug.PPCA(2, latents=1),
         "VAE": ug.VAE(2, latents=2, hidden=(64, 64), likelihood=ug.Gaussian("network")),
@@ -42,7 +41,7 @@ def main() -> None:
         ug.fit(program, data.train, steps=steps, batch_size=256, seed=0)
         far = ug.evaluate.energy_distance(program.sample(len(few), seed=1), few, permutations=0)
         try:
-            density = ug.Normalised(constant) if name == "energy" else None
+            density = annealed if name == "energy" else None
             found = program.log_prob(few, density=density).mean()
             print(f"{name:15s} −log p {-found.value:7.4f} ± {found.stderr:.4f} ({found.kind})", end="   ")
         except ug.errors.NoDensityError:
