@@ -46,3 +46,11 @@ def test_programs_distributions_modules_and_functions_are_parts():
     assert as_distribution(Conditional(), torch.zeros(4, 3)).batch_shape == (4,)
     with pytest.raises(ArgumentError, match="NSF"):
         as_distribution("NSF")
+
+
+def test_distributions_of_torch_alone_are_refused():
+    plain = torch.distributions.Normal(0.0, 1.0)
+    with pytest.raises(ArgumentError, match=r"pyro\.distributions\.Normal"):
+        as_distribution(plain, owner="VAE")
+    same = dist.Normal(0.0, 1.0)
+    assert as_distribution(same) is same

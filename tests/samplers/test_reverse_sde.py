@@ -149,7 +149,7 @@ def test_methods_are_known_and_rates_are_finite():
     assert program.sample(2, sampler=PredictorCorrector(ReverseSDE(3))).shape == (2, 1)
     network = program.denoiser.network
     endless = Diffusion(1, network=network, schedule=ZeroTerminal(), prediction=X0()).double()
-    with pytest.raises(ArgumentError, match="finite ends.*EqualTimes"):
+    with pytest.raises(ArgumentError, match=r"finite ends.*EqualTimes"):
         endless.sample(2, sampler=ReverseSDE(3))
     with pytest.raises(ArgumentError, match="infinite at an end"):
         endless.sample(2, sampler=ReverseSDE(3, times=EqualTimes()))

@@ -65,7 +65,14 @@ def as_distribution(part: Part, context: Tensor | None = None, owner: str = "") 
         ContextError: The part is conditional on a context that its owner does not have.
     """
     if hasattr(part, "log_prob") and hasattr(part, "event_shape") and not isinstance(part, nn.Module):
-        return part
+        if not callable(part):  # torch's own, which is no site of a program
+            name = type(part).__name__
+            raise ArgumentError(
+                program=owner or None, got=f"{type(part).__module__}.{name}", expected="a Pyro distribution",
+                hint=f"pyro.distributions.{name} takes the same arguments",
+            )  # fmt: skip
+        given: Any = part
+        return given
     if hasattr(part, "distribution"):
         program: Any = part
         features = 0 if context is None else context.shape[-1]
