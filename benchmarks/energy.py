@@ -2,7 +2,7 @@
 
     python -m benchmarks.energy --json
 
-E = MLP(8 → 64 → 64 → 1) + ½ ‖x‖², 256 chains, one thread, eager everywhere. A call is 100 Langevin steps, or 500
+E = MLP(8 → 64 → 64 → 1) + ½ ‖x‖², 256 chains, one thread, eager everywhere. A call is 500 Langevin steps, or 1,000
 Hamiltonian transitions of 10 leapfrog steps, of every chain; what is compared is CPU time a call, so steps a second are
 its inverse. Pyro runs its chains one after the other: one is timed and multiplied. torchebm (optional:
 ``pip install --no-deps torchebm``) is left out where it is not installed.
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 import unigen as ug
 from benchmarks.ratios import Ratio, Work, measure, options, report
 
-FEATURES, CHAINS, STEPS, TRANSITIONS, LEAPS, STEP = 8, 256, 100, 500, 10, 0.1
+FEATURES, CHAINS, STEPS, TRANSITIONS, LEAPS, STEP = 8, 256, 500, 1000, 10, 0.1
 
 
 class Energy(nn.Module):
@@ -145,15 +145,15 @@ def run(rounds: int, calls: int) -> dict[str, dict[str, Ratio]]:
         seconds=CHAINS * one.seconds,
     )
     return {
-        "100 Langevin steps": measure(first, bounds={"unigen, ug.Langevin": 1.05}, **shared),
-        "500 × 10 Hamiltonian steps": found,
+        "500 Langevin steps": measure(first, bounds={"unigen, ug.Langevin": 1.05}, **shared),
+        "1000 × 10 Hamiltonian steps": found,
     }
 
 
 def main() -> int:
     """Measure and report."""
     chosen = options(__doc__)
-    return report("chains on an energy", run(3 if chosen.quick else 15, 2), chosen.json)
+    return report("chains on an energy", run(3 if chosen.quick else 9, 1), chosen.json)
 
 
 if __name__ == "__main__":
