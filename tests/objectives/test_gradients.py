@@ -82,6 +82,7 @@ ROWS = torch.tensor([[-0.5], [1.2], [0.1]])
     [
         (ELBO(baseline=None), 1, 20_000), (ELBO(), 1, 4000), (ELBO(3), 1, 4000),
         (ELBO(baseline=LearnedBaseline((8,))), 1, 5000), (IWAE(2), 2, 6000), (IWAE(3), 3, 5000),
+        (IWAE(2, baseline=None), 2, 56_000), (IWAE(2, baseline=LearnedBaseline((8,))), 2, 18_000),
     ],
     ids=repr,
 )  # fmt: skip
