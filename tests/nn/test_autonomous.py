@@ -18,3 +18,12 @@ def test_without_hidden_layers_it_is_affine():
     net, x = Autonomous(2, ()), torch.randn(5, 2)
     layer = net.body.layers[0]
     torch.testing.assert_close(net(x, torch.zeros(())), x @ layer.weight.mT + layer.bias)
+
+
+def test_a_bounded_drift_is_bounded_by_its_last_weights():
+    net = Autonomous(3, (9,), bounded=True).double()
+    last = net.body.layers[-1]
+    limit = last.weight.abs().sum(1) + last.bias.abs()
+    far = 1e6 * torch.randn(200, 3).double()
+    assert (net(far, torch.zeros(())).abs() <= limit + 1e-12).all()
+    assert (Autonomous(3, (9,)).double()(far, torch.zeros(())).abs() > limit).any()

@@ -43,7 +43,8 @@ class LatentODE(Program):
         latents: L, length of the state.
         solver: ``FixedSteps(...)``, or ``Adaptive(...)``; with ``adjoint=True`` memory does not grow with the steps.
         likelihood: p(x_i | z(t_i)) given the decoder's output; ``Gaussian()`` by default.
-        hidden: Widths of the hidden layers of the drift; the decoder is affine.
+        hidden: Widths of the hidden layers of the drift, whose units are tanh: a draw of the prior that no example was
+            encoded to does not run away. The decoder is affine.
         summary: H, width of the recurrent network.
         drift: Module f(z (N, L), t (N,)), replacing the perceptron.
         decoder: Module z (..., L) ↦ parameters of the likelihood.
@@ -91,7 +92,7 @@ class LatentODE(Program):
         self.stops, self.latents, self.missing = stops, latents, missing
         self.likelihood = Gaussian() if likelihood is None else likelihood
         self.prior = StandardNormal(latents) if prior is None else prior
-        drift = Autonomous(latents, hidden) if drift is None else drift
+        drift = Autonomous(latents, hidden, bounded=True) if drift is None else drift
         self.ode = NeuralODE(drift, solver, stops[0], stops[-1])
         width = self.likelihood.width(features)
         self.decoder = MLP(latents, width, hidden=()) if decoder is None else decoder

@@ -19,16 +19,21 @@ class Autonomous(nn.Module):
         features: D, length of x and of the output.
         hidden: Widths of the hidden layers; () gives an affine drift.
         context: C, length of the context; 0 for none.
+        bounded: Hidden units are tanh, so that with one hidden layer or more the drift is bounded: a solution then
+            moves no further than in proportion to time, wherever it starts.
 
     Example:
         >>> Autonomous(2, hidden=(8,))(torch.randn(5, 2), torch.zeros(())).shape
         torch.Size([5, 2])
     """
 
-    def __init__(self, features: int, hidden: Sequence[int] = (64, 64), context: int = 0) -> None:
+    def __init__(
+        self, features: int, hidden: Sequence[int] = (64, 64), context: int = 0, *, bounded: bool = False
+    ) -> None:
         super().__init__()
-        self.features, self.hidden, self.context = features, hidden, context
-        self.body = MLP(features, features, hidden, context=context)
+        self.features, self.hidden, self.context, self.bounded = features, hidden, context, bounded
+        activation = {"activation": nn.Tanh()} if bounded else {}
+        self.body = MLP(features, features, hidden, context=context, **activation)
         with torch.no_grad():
             for parameter in self.body.layers[-1].parameters():
                 parameter.mul_(0.1)
