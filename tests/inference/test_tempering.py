@@ -24,7 +24,7 @@ def two_modes(x: torch.Tensor) -> torch.Tensor:
 def test_modes_are_mixed_where_one_chain_does_not():
     chains, starts = 60, torch.full((60, 1), -4.0)
     alone = mcmc(two_modes, 1, engine=HMC(chains, 100, 50, compile=False), starts=starts, seed=1)["x"]
-    assert float((alone < 0).float().mean()) > 0.9  # a chain or two may cross while it learns its step; ¼ is the truth
+    assert float((alone < 0).float().mean()) > 0.9  # of ¼; some cross while the step size is learned
     engine = Tempering(chains, 400, 150, temperatures=7, hottest=60.0, leaps=4, compile=False)
     draws = mcmc(two_modes, 1, engine=engine, starts=starts, seed=int(torch.randint(9999, ())))
     left = (draws["x"][..., 0] < 0).float().mean(1)
