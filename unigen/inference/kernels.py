@@ -13,6 +13,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from unigen.dynamics.hmc import Leap, leap_of
 from unigen.dynamics.tree import Kernels, Potential, begin, eager_kernels, leaf_of, merge, turn
 from unigen.inference.compiled import Compiler, inductor, interpreted, reason
+from unigen.inference.plain_graph import plain_function
 
 LONG = 1000  # transitions from which on compiling pays for itself
 
@@ -40,7 +41,8 @@ def traced(
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            graph = compiler(make_fx(plain)(*rows), rows)
+            found = make_fx(plain)(*rows)
+            graph = plain_function(found) if compiler is interpreted else compiler(found, rows)
             graph(*rows)
     except (
         Exception
