@@ -8,7 +8,7 @@ and T the bijection from the reals to the support of each site (Kingma & Welling
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyro
 import torch
@@ -108,5 +108,6 @@ class AmortisedNormal(nn.Module):
 
     def encoder_input(self, n: int) -> Tensor:
         """Return a placeholder batch for structure discovery."""
-        weight = next(self.encoder.parameters())  # type: ignore[union-attr]
+        encoder: Any = self.encoder  # only a guide with an encoder asks
+        weight = next(encoder.parameters())
         return weight.new_zeros(n, weight.shape[1])

@@ -38,7 +38,7 @@ def _as_pyro_function(method: Callable[..., Any]) -> Callable[..., Any]:
         with self._pyro_context:
             return method(self, **{name: given[name] for name in accepted})
 
-    run._unigen = True  # type: ignore[attr-defined]
+    vars(run)["_unigen"] = True
     return run
 
 

@@ -72,7 +72,8 @@ class Feed:
                     program=program.name, site="data", got="an empty loader", expected="batches"
                 )
             self._check(next(iter(data)))
-            self.size = len(data.dataset)  # type: ignore[arg-type]
+            examples: Any = data.dataset
+            self.size = len(examples)
         else:
             filed = self._check_file(data)
             self.in_file = filed is not None

@@ -81,8 +81,9 @@ def untouched(module: nn.Module) -> Iterator[None]:
 def store_kept() -> Iterator[None]:
     """Undo what happens to Pyro's parameter store."""
     store = pyro.get_param_store()
-    state = store.get_state()
-    with store.scope({part: dict(entries) for part, entries in state.items()}):  # type: ignore[arg-type]
+    state: Any = store.get_state()
+    copied: Any = {part: dict(entries) for part, entries in state.items()}
+    with store.scope(copied):
         yield
 
 

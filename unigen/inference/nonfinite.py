@@ -22,9 +22,9 @@ class SiteWatch:
     def __init__(self) -> None:
         self.found: str | None = None
 
-    def __call__(self, msg: dict[str, Any]) -> None:
+    def __call__(self, msg: Any) -> None:
         """Let Pyro handle the message, then look at the site."""
-        apply_stack(msg)  # type: ignore[arg-type]
+        apply_stack(msg)
         fn, value = msg["fn"], msg["value"]
         if self.found or msg["type"] != "sample" or type(fn).__name__ == "_Subsample":
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import pyro
 import torch
@@ -66,7 +67,7 @@ class Unconstrained:
         """Return zeros, shape (chains, D), of the program's dtype and device."""
         return torch.zeros(chains, self.dims, dtype=self.program.dtype, device=self.program.device)
 
-    def _parts(self, u: Tensor) -> list[tuple[str, Transform, Tensor]]:
+    def _parts(self, u: Tensor) -> list[tuple[str, Any, Tensor]]:
         """Return each site's name, transform, and its numbers (*batch, *inner) of u (*batch, D)."""
         sizes = [math.prod(inner) for _, inner in self.layout.values()]
         return [
@@ -79,7 +80,7 @@ class Unconstrained:
         values, log_det = {}, u.new_zeros(())
         for name, transform, y in self._parts(u):
             values[name] = transform(y)
-            log_det = log_det + transform.log_abs_det_jacobian(y, values[name]).sum()  # type: ignore[union-attr]
+            log_det = log_det + transform.log_abs_det_jacobian(y, values[name]).sum()
         return (
             -log_joint(functools.partial(self.program.model, x, self.context, self.examples), values)
             - log_det
@@ -102,4 +103,4 @@ class Unconstrained:
     def values(self, u: Tensor) -> dict[str, Tensor]:
         """Return the sites at many u (*batch, D), each (*batch, *shape)."""
         with torch.no_grad():
-            return {name: transform(y) for name, transform, y in self._parts(u)}  # type: ignore[misc]
+            return {name: transform(y) for name, transform, y in self._parts(u)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyro
 import torch
@@ -87,12 +87,12 @@ class Ising(PersistentChains, Program):
         self.chains.put(2.0 * torch.randint(2, (chains, features)) - 1.0)
 
     @classmethod
-    def grid(cls, rows: int, columns: int, *, periodic: bool = False, **options: object) -> Ising:
+    def grid(cls, rows: int, columns: int, *, periodic: bool = False, **options: Any) -> Ising:
         """Return the model on a grid, x row by row, each spin joined to its neighbours."""
-        return cls(rows * columns, grid_edges(rows, columns, periodic), **options)  # type: ignore[arg-type]
+        return cls(rows * columns, grid_edges(rows, columns, periodic), **options)
 
     @classmethod
-    def from_couplings(cls, couplings: Tensor, field: Tensor | None = None, **options: object) -> Ising:
+    def from_couplings(cls, couplings: Tensor, field: Tensor | None = None, **options: Any) -> Ising:
         """Return the model with couplings J (D, D), symmetric, zero on the diagonal, and field θ (D,), zero if omitted.
 
         Raises:
@@ -101,7 +101,7 @@ class Ising(PersistentChains, Program):
         theta = couplings.new_zeros(couplings.shape[:1]) if field is None else field
         check_couplings(couplings, theta, "Ising")
         pairs = couplings.triu(1).nonzero()
-        program = cls(couplings.shape[0], pairs.tolist(), **options).to(couplings.dtype)  # type: ignore[arg-type]
+        program = cls(couplings.shape[0], pairs.tolist(), **options).to(couplings.dtype)
         with torch.no_grad():
             program.coupling.copy_(couplings[pairs[:, 0], pairs[:, 1]])
             program.field.copy_(theta)

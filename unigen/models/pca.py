@@ -8,6 +8,8 @@ no density: all mass lies on a q-dimensional plane, and log p(x) of PPCA tends t
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyro
 import torch
 from pyro import distributions as dist
@@ -26,7 +28,7 @@ class ReconstructionLoss(ProgramLoss):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the mean squared distance to the plane over the batch."""
-        program: PCA = self.program  # type: ignore[assignment]
+        program: Any = self.program  # a PCA
         centred = x - program.mean
         return (centred - centred @ program.components.mT @ program.components).square().sum(-1).mean()
 

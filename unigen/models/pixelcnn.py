@@ -9,6 +9,7 @@ take one pass a feature, over half an image on average. The conditionals are tho
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pyro
 import torch
@@ -70,8 +71,9 @@ class PixelCNN(Program):
     ) -> None:
         super().__init__(tuple(shape), context=context, objective=objective)
         self.likelihood = likelihood
+        size: Any = tuple(shape)
         self.net = GatedPixelNet(
-            tuple(shape),  # type: ignore[arg-type]
+            size,
             likelihood.parameters_per_feature,
             inputs=likelihood.inputs_per_feature,
             context=context,

@@ -9,6 +9,7 @@ T steps with a cache of keys and values. The conditionals are those of a likelih
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pyro
 import torch
@@ -86,7 +87,8 @@ class Transformer(Program):
                 hint="Transformer(length=256, vocabulary=65)",
             )
         super().__init__((length,), context=context, objective=objective)
-        self.likelihood = Categorical(vocabulary) if likelihood is None else likelihood  # type: ignore[arg-type]
+        classes: Any = vocabulary
+        self.likelihood = Categorical(classes) if likelihood is None else likelihood
         self.net = CausalTransformer(
             length,
             self.likelihood.parameters_per_feature,

@@ -67,7 +67,10 @@ class GaussianKernel(Kernel):
     def of_distance(self, distance: Tensor, scale: Tensor) -> Tensor:
         """Mean of exp(−d² / 2h²) over h."""
         squared = distance.square() / scale.square() if self.relative else distance.square()
-        return sum(torch.exp(squared * (-0.5 / h**2)) for h in self.bandwidths) / len(self.bandwidths)  # type: ignore[return-value]
+        total = torch.zeros_like(squared)
+        for h in self.bandwidths:
+            total = total + torch.exp(squared * (-0.5 / h**2))
+        return total / len(self.bandwidths)
 
 
 @final

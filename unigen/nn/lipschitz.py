@@ -65,7 +65,8 @@ class _Clip(nn.Module):
         self.c = c
 
     def forward(self, w: Tensor) -> Tensor:
-        return _Projected.apply(w, self.c)  # type: ignore[return-value]
+        clipped: Any = _Projected.apply(w, self.c)
+        return clipped
 
     def right_inverse(self, w: Tensor) -> Tensor:
         return w.clamp(-self.c, self.c)

@@ -11,7 +11,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -202,10 +202,10 @@ class FlowAutoregressive(Relation):
         """
         own = copy.deepcopy(program).double()
         if not isinstance(own, (MAF, MADE)):
-            p = own.marginal() if own.has_marginal else None
+            p: Any = own.marginal() if own.has_marginal else None
             if p is None or not hasattr(p, "covariance_matrix"):
                 raise self.refuse("a Gaussian density", program)
-            return p.mean.detach(), p.covariance_matrix.detach()  # type: ignore[attr-defined]
+            return p.mean.detach(), p.covariance_matrix.detach()
         d = own.event_shape[0]
         zero, probe = (
             torch.zeros(1, d, dtype=torch.float64),

@@ -98,7 +98,8 @@ def _pictures(program: Program, data: Dataset, draws: Tensor, seed: int) -> dict
     arrays = {"draws": draws[:SHOWN].flatten(1).numpy()}
     try:
         latent = program.encode(data.test)
-        arrays |= {"latent": latent.numpy(), "labels": data.test_labels.numpy()}  # type: ignore[union-attr]
+        labels: Any = data.test_labels
+        arrays |= {"latent": latent.numpy(), "labels": labels.numpy()}
         arrays |= {
             "originals": data.test[:10].flatten(1).numpy(),
             "reconstructions": program.decode(latent[:10]).flatten(1).numpy(),
@@ -139,7 +140,8 @@ def fit_row(name: str, out: Path, quick: bool, seed: int) -> dict[str, Any]:
         began, row.draws = time.perf_counter(), 500
         draws = program.sample(row.draws, seed=seed)
         row.draw_seconds = time.perf_counter() - began
-        np.savez(out / f"{slug(name)}.npz", **_pictures(program, shaped, draws, seed))  # type: ignore[arg-type]
+        arrays: Any = _pictures(program, shaped, draws, seed)
+        np.savez(out / f"{slug(name)}.npz", **arrays)
         two_sample(row, draws.flatten(1), held_out(data), seed)
         _score(row, program, shaped, what, quick, seed)
     except Exception as error:  # whatever it is, the other rows go on

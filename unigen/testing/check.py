@@ -8,6 +8,7 @@ rate of 10⁻⁶ a claim: over the some hundred claims made on one program a tru
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,7 +79,8 @@ def check_program(
         >>> check_program(PPCA(2, 1))["bounds"].held
         True
     """
-    n = 64 if x is None else len(x)  # type: ignore[arg-type]
+    given: Any = x
+    n = 64 if x is None else len(given)
     if context is None and program.context_features:
         with seeded(seed, program.device):
             context = torch.randn(n, program.context_features)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,11 +58,11 @@ def _integral(case: Case, low: Tensor, high: Tensor, points: int) -> float:
 
 
 def _states(case: Case) -> Tensor:
-    support = case.support
+    support: Any = case.support
     if isinstance(support, type(constraints.boolean)):
         low, high = 0, 1
     elif hasattr(support, "upper_bound"):
-        low, high = int(support.lower_bound), int(support.upper_bound)  # type: ignore[attr-defined]
+        low, high = int(support.lower_bound), int(support.upper_bound)
     else:
         raise DoesNotApply(f"the support {support} is not finite")
     if (high - low + 1) ** case.dims > STATES:
